@@ -1,0 +1,1 @@
+"""Which tenant may use which feature, AI model, component and integration, and why."""

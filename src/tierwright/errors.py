@@ -1,0 +1,166 @@
+"""Every error that tierwright raises, in one tree.
+
+    TierwrightError
+    ├── ConfigurationError          the call or the environment is wrong
+    │   ├── DatabaseUrlMissing
+    │   ├── DatabaseUrlInvalid
+    │   ├── DialectUnsupported
+    │   ├── DriverMissing
+    │   └── ChainNotFound
+    ├── DatabaseError               the database cannot be used as it is
+    │   ├── DatabaseUnreachable
+    │   ├── DatabaseReadOnly
+    │   ├── SchemaNotFound
+    │   └── PoolerDetected
+    ├── MigrationError              the chain refuses to go on; nothing was changed
+    │   ├── TableNameTaken
+    │   ├── ObjectNameTaken
+    │   ├── DirtyData
+    │   ├── RevisionUnknown
+    │   ├── RevisionCollision
+    │   ├── ForeignKeysEnforced
+    │   ├── RebuildUnsafe
+    │   ├── LockNotAcquired
+    │   ├── OfflineUnsupported
+    │   ├── MigrationFailed
+    │   └── SchemaDrift
+    └── InvalidInput                a value that never reached SQL
+
+Each class carries a stable ``code`` (the class name in kebab case), and each instance a ``remedy``: what the
+reader can do next. Codes are covered by semantic versioning; messages are not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class TierwrightError(Exception):
+    """The root of all errors of this library.
+
+    Args:
+        message: what was found, in one sentence.
+        remedy: what to do about it, in one sentence.
+        details: JSON-able facts for machines (table names, counts, SQL).
+    """
+
+    code: ClassVar[str] = "tierwright-error"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.code = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+
+    def __init__(self, message: str, *, remedy: str, details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.details: dict[str, Any] = dict(details or {})
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.remedy, self.details)
+
+
+def _rebuild(cls: type[TierwrightError], message: str, remedy: str, details: dict[str, Any]) -> TierwrightError:
+    """Unpickle an error (exceptions with keyword-only arguments cannot do it on their own)."""
+    return cls(message, remedy=remedy, details=details)
+
+
+class ConfigurationError(TierwrightError):
+    """The call or the environment is wrong."""
+
+
+class DatabaseUrlMissing(ConfigurationError):
+    """No database was named."""
+
+
+class DatabaseUrlInvalid(ConfigurationError):
+    """The database URL cannot be parsed."""
+
+
+class DialectUnsupported(ConfigurationError):
+    """The database is neither SQLite nor PostgreSQL."""
+
+
+class DriverMissing(ConfigurationError):
+    """The driver that the URL needs is not installed."""
+
+
+class ChainNotFound(ConfigurationError):
+    """The migration scripts are not where the package should carry them."""
+
+
+class DatabaseError(TierwrightError):
+    """The database cannot be used as it is."""
+
+
+class DatabaseUnreachable(DatabaseError):
+    """No connection could be made."""
+
+
+class DatabaseReadOnly(DatabaseError):
+    """The database, or the file that holds it, does not accept writes."""
+
+
+class SchemaNotFound(DatabaseError):
+    """The PostgreSQL schema that was asked for does not exist."""
+
+
+class PoolerDetected(DatabaseError):
+    """A transaction-pooling proxy stands between us and PostgreSQL."""
+
+
+class MigrationError(TierwrightError):
+    """The chain refuses to go on; what it had begun was undone."""
+
+
+class TableNameTaken(MigrationError):
+    """Tables of our names exist that our chain did not create."""
+
+
+class ObjectNameTaken(MigrationError):
+    """An index, constraint or helper table of our name belongs to something else."""
+
+
+class DirtyData(MigrationError):
+    """Rows would break a constraint that the upgrade adds."""
+
+
+class RevisionUnknown(MigrationError):
+    """The version table names a revision that this release does not know."""
+
+
+class RevisionCollision(MigrationError):
+    """The host's own chain has a revision with an id of ours."""
+
+
+class ForeignKeysEnforced(MigrationError):
+    """A SQLite table cannot be rebuilt while foreign keys are enforced: children would be deleted."""
+
+
+class RebuildUnsafe(MigrationError):
+    """A SQLite table cannot be rebuilt without losing something that the host added."""
+
+
+class LockNotAcquired(MigrationError):
+    """Another migrator, or another session, kept its lock for too long."""
+
+
+class OfflineUnsupported(MigrationError):
+    """This cannot be rendered as a script in this environment."""
+
+
+class MigrationFailed(MigrationError):
+    """The database refused a statement of the chain."""
+
+
+class SchemaDrift(MigrationError):
+    """The database differs from what the chain made."""
+
+
+class InvalidInput(TierwrightError, ValueError):
+    """A value breaks the contract of its field; it never reached SQL."""

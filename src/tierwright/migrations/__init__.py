@@ -1,0 +1,27 @@
+"""The migration chain, for hosts and operators.
+
+    from tierwright.migrations import upgrade
+    upgrade("postgresql://app@db/app")
+
+One chain, the same on SQLite and PostgreSQL. See the guide "Use the chain in your application".
+"""
+
+from __future__ import annotations
+
+from tierwright.migrations.names import BRANCH_LABEL, TABLE_NAMES, VERSION_TABLE
+from tierwright.migrations.options import MigrationOptions
+from tierwright.migrations.runner import current, downgrade, head, script, upgrade
+from tierwright.migrations.session import migration_session
+
+__all__ = [
+    "BRANCH_LABEL",
+    "TABLE_NAMES",
+    "VERSION_TABLE",
+    "MigrationOptions",
+    "current",
+    "downgrade",
+    "head",
+    "migration_session",
+    "script",
+    "upgrade",
+]

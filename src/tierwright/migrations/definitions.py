@@ -1,0 +1,91 @@
+"""What a revision can ask the helper layer for: small frozen descriptions, the same for every dialect.
+
+A definition is compared with the database as a whole. An object of the right name and another definition is
+put right or refused, never taken for the one that was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index: its columns in order, each a name or ``"name DESC"``, and its predicate if it is partial."""
+
+    name: str
+    table: str
+    columns: tuple[str, ...]
+    unique: bool = False
+    where: str | None = None
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The columns without their direction."""
+        return tuple(column.split()[0] for column in self.columns)
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key of one table on another, with its delete action."""
+
+    name: str
+    table: str
+    columns: tuple[str, ...]
+    referred_table: str
+    referred_columns: tuple[str, ...]
+    ondelete: str = "RESTRICT"
+
+    @property
+    def clause(self) -> str:
+        """The constraint as a table-level SQL clause, without its name."""
+        return (
+            f"FOREIGN KEY ({', '.join(self.columns)}) "
+            f"REFERENCES {self.referred_table}({', '.join(self.referred_columns)}) ON DELETE {self.ondelete}"
+        )
+
+
+@dataclass(frozen=True)
+class Check:
+    """A CHECK constraint: a condition that every row fulfils (or leaves NULL)."""
+
+    name: str
+    table: str
+    condition: str
+
+    @property
+    def clause(self) -> str:
+        """The constraint as a table-level SQL clause, without its name."""
+        return f"CHECK ({self.condition})"
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A trigger, with one complete list of statements that create it per dialect.
+
+    ``create`` maps ``"sqlite"`` and ``"postgresql"`` to statements; the last one is the ``CREATE TRIGGER``.
+    """
+
+    name: str
+    table: str
+    create: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column added to an existing table; NOT NULL needs a ``server_default``."""
+
+    table: str
+    column: sa.Column[object]
+
+    @property
+    def name(self) -> str:
+        """The column's name."""
+        return self.column.name
+
+
+Constraint = ForeignKey | Check
+Definition = Index | ForeignKey | Check | Trigger | Column

@@ -1,0 +1,1 @@
+"""One small class per dialect: everything that SQLite and PostgreSQL do differently."""

@@ -1,0 +1,112 @@
+"""What the helper layer asks of a dialect."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy.engine import Connection
+
+from tierwright.errors import ObjectNameTaken, TableNameTaken
+from tierwright.migrations import preflight
+from tierwright.migrations.definitions import Column, Definition
+from tierwright.migrations.options import MigrationOptions, options_of
+
+
+class Dialect(ABC):
+    """The helper layer on one kind of database, within one migration.
+
+    Every method compares with what is there, so each can run again after a crash. None swallows an exception.
+    """
+
+    def __init__(self, operations: Operations) -> None:
+        self.operations = operations
+        self.context: MigrationContext = operations.get_context()
+        self.options: MigrationOptions = options_of(self.context.opts)
+
+    @property
+    def connection(self) -> Connection:
+        """The connection of the migration (Alembic swaps it inside an autocommit block)."""
+        connection = self.context.connection
+        assert connection is not None  # noqa: S101  Alembic has none under --sql only, which every caller asked first
+        return connection
+
+    @abstractmethod
+    def ensure(self, definitions: Sequence[Definition]) -> None:
+        """Make every object exist exactly as defined, replacing what has its name and another definition."""
+
+    @abstractmethod
+    def discard(self, definitions: Sequence[Definition]) -> None:
+        """Remove every object; what is not there is no error."""
+
+    @abstractmethod
+    def missing(self, definitions: Iterable[Definition]) -> list[Definition]:
+        """Return the definitions that the database does not have, or has otherwise.
+
+        Raises:
+            ObjectNameTaken: a name belongs to something else, which is never touched.
+        """
+
+    def survey(self, definitions: Sequence[Definition]) -> None:
+        """Refuse if an object's name is taken, or if rows break what is still missing; changes nothing.
+
+        Raises:
+            ObjectNameTaken: see :meth:`missing`.
+            DirtyData: rows break a constraint.
+        """
+        if self.context.as_sql:
+            return self.render_survey(definitions)
+        preflight.refuse(preflight.findings(self.connection, self.missing(definitions)))
+
+    def render_survey(self, definitions: Sequence[Definition]) -> None:
+        """Write the survey into a ``--sql`` script, on dialects that can express it."""
+
+    def refuse_taken_names(self, names: Iterable[str]) -> None:
+        """Refuse if a table or view of one of ``names`` exists.
+
+        Raises:
+            TableNameTaken: with the names, and what stands there.
+        """
+        if self.context.as_sql:
+            return
+        inspector = sa.inspect(self.connection)
+        present = {*inspector.get_table_names(), *inspector.get_view_names()}
+        taken = [name for name in names if name in present]
+        if taken:
+            raise TableNameTaken(
+                f"Tables of our names exist already, and no revision of ours made them: {', '.join(taken)}.",
+                remedy="If they equal this release's tables, `tierwright db adopt` stamps them; otherwise rename "
+                "them, or migrate into a schema (PostgreSQL) or file (SQLite) of its own.",
+                details={"tables": taken},
+            )
+
+    def missing_column(self, wanted: Column) -> bool:
+        """Tell whether a column is missing; a column of that name and another type or nullability is refused.
+
+        Raises:
+            ObjectNameTaken: the host added another column of that name.
+        """
+        present = {column["name"]: column for column in sa.inspect(self.connection).get_columns(wanted.table)}
+        found = present.get(wanted.name)
+        if found is None:
+            return True
+        dialect = self.connection.dialect
+        have = f"{found['type'].compile(dialect)} {'NULL' if found['nullable'] else 'NOT NULL'}"
+        want = f"{wanted.column.type.compile(dialect)} {'NULL' if wanted.column.nullable else 'NOT NULL'}"
+        if have != want:
+            raise name_taken("column", f"{wanted.table}.{wanted.name}", f"it is {have}, not {want}")
+        return False
+
+
+def name_taken(kind: str, name: str, found: str) -> ObjectNameTaken:
+    """Return the error for an object of ours whose name belongs to something else."""
+    return ObjectNameTaken(
+        f"The {kind} {name} cannot be made: {found}.",
+        remedy="Rename what the application has under that name, then run the upgrade again.",
+        details={"kind": kind, "name": name, "found": found},
+    )
+
+

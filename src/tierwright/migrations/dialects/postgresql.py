@@ -1,0 +1,119 @@
+"""The helper layer on PostgreSQL: online, resumable, one short lock at a time.
+
+``NOT VALID`` then ``VALIDATE``, and ``CONCURRENTLY``, do not block writers; but each statement must commit on its
+own, so everything runs in Alembic's autocommit block and can be run again after a crash.
+https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy.exc import IntegrityError
+
+from tierwright.migrations import preflight
+from tierwright.migrations.definitions import Check, Column, Constraint, Definition, ForeignKey, Index, Trigger
+from tierwright.migrations.dialects import postgresql_catalog as catalog
+from tierwright.migrations.dialects import postgresql_script as script
+from tierwright.migrations.dialects.base import Dialect, name_taken
+from tierwright.migrations.dialects.postgresql_locks import StatementRunner
+
+
+class PostgresqlDialect(Dialect):
+    """PostgreSQL: every object is built without blocking the application."""
+
+    def ensure(self, definitions: Sequence[Definition]) -> None:
+        if self.context.as_sql:
+            return script.ensure(self.operations, definitions)
+        missing = self.missing(definitions)
+        with self.context.autocommit_block():
+            for definition in missing:
+                self._ensure_one(definition)
+
+    def discard(self, definitions: Sequence[Definition]) -> None:
+        if self.context.as_sql:
+            return script.discard(self.operations, definitions)
+        with self.context.autocommit_block():
+            for definition in definitions:
+                self._discard_one(definition)
+
+    def missing(self, definitions: Iterable[Definition]) -> list[Definition]:
+        return [definition for definition in definitions if not self._exists(definition)]
+
+    def render_survey(self, definitions: Sequence[Definition]) -> None:
+        script.survey(self.operations, definitions)
+
+    @property
+    def _run(self) -> StatementRunner:
+        return StatementRunner(self.connection, self.options)
+
+    def _exists(self, definition: Definition) -> bool:
+        if isinstance(definition, Index):
+            return self._index_exists(definition)
+        if isinstance(definition, ForeignKey | Check):
+            found = catalog.constraint(self.connection, definition.table, definition.name)
+            return found is not None and found == catalog.canonical(self.connection, definition)
+        if isinstance(definition, Trigger):
+            found = catalog.trigger(self.connection, definition.table, definition.name)
+            return found is not None and script.folded(found) == script.folded(definition.create["postgresql"][-1])
+        return not self.missing_column(definition)
+
+    def _index_exists(self, index: Index) -> bool:
+        found = catalog.relation(self.connection, index.name)
+        if found is None:
+            return False
+        if found.kind != "index" or found.table != index.table:
+            raise name_taken("index", index.name, f"a {found.kind} of that name belongs to {found.table}")
+        return found.valid and found.definition == script.index_definition(index)
+
+    def _ensure_one(self, definition: Definition) -> None:
+        self.options.announce(f"creating {definition.name} on {definition.table}")
+        if isinstance(definition, Column):
+            self.operations.add_column(definition.table, definition.column)
+            return
+        self._discard_one(definition)
+        if isinstance(definition, Index):
+            self._create_index(definition)
+        elif isinstance(definition, Trigger):
+            for statement in definition.create["postgresql"]:
+                self._run.short(statement)
+        else:
+            self._create_constraint(definition)
+
+    def _create_index(self, index: Index) -> None:
+        """Build the index online; a duplicate that slipped in meanwhile leaves nothing behind."""
+        try:
+            self._run.patient(script.create_index(index))
+        except IntegrityError:
+            self._discard_one(index)
+            preflight.refuse(preflight.findings(self.connection, [index]))
+            raise
+
+    def _create_constraint(self, constraint: Constraint) -> None:
+        """Add the constraint for new rows, then check the old ones; a bad row leaves nothing behind."""
+        self._run.short(script.add_constraint(constraint))
+        try:
+            self._run.short(script.validate_constraint(constraint))
+        except IntegrityError:
+            self._discard_one(constraint)
+            preflight.refuse(preflight.findings(self.connection, [constraint]))
+            raise
+
+    def _discard_one(self, definition: Definition) -> None:
+        if isinstance(definition, Index):
+            self._discard_index(definition)
+        elif isinstance(definition, ForeignKey | Check):
+            self._run.short(script.drop_constraint(definition))
+        elif isinstance(definition, Trigger):
+            self._run.short(f"DROP TRIGGER IF EXISTS {definition.name} ON {definition.table}")
+        elif not self.missing_column(definition):
+            self.operations.drop_column(definition.table, definition.name)
+
+    def _discard_index(self, index: Index) -> None:
+        found = catalog.relation(self.connection, index.name)
+        if found is None:
+            return
+        if found.constraint is not None:  # a host made it as a constraint, which alone may drop it
+            self._run.short(f"ALTER TABLE {index.table} DROP CONSTRAINT {found.constraint}")
+        else:
+            self._run.patient(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")

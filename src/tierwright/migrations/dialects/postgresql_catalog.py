@@ -1,0 +1,96 @@
+"""What PostgreSQL's catalogue says of single objects in ``current_schema()``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Connection
+
+from tierwright.migrations.definitions import Check, Constraint
+
+_KINDS = {"i": "index", "I": "index", "r": "table", "p": "table", "v": "view", "m": "view", "S": "sequence"}
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation of some name: an index with its table, definition and validity, or something else."""
+
+    kind: str
+    table: str | None
+    definition: str
+    valid: bool
+    constraint: str | None
+
+
+def relation(connection: Connection, name: str) -> Relation | None:
+    """Return the relation called ``name``, or None."""
+    found = connection.exec_driver_sql(
+        """
+        SELECT c.relkind, t.relname AS "table", pg_get_indexdef(i.indexrelid) AS definition,
+               coalesce(i.indisvalid AND i.indisready AND i.indislive, false) AS valid,
+               (SELECT conname FROM pg_constraint WHERE conindid = c.oid AND contype IN ('p', 'u', 'x')) AS conname
+        FROM pg_class c
+        LEFT JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_class t ON t.oid = i.indrelid
+        WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = %s
+        """,
+        (name,),
+    ).one_or_none()
+    if found is None:
+        return None
+    kind = _KINDS.get(found.relkind, "relation")
+    return Relation(kind, found.table, index_body(found.definition or ""), found.valid, found.conname)
+
+
+def index_body(definition: str) -> str:
+    """Return ``pg_get_indexdef`` from USING on, with UNIQUE before it, without storage parameters."""
+    unique = "UNIQUE " if definition.startswith("CREATE UNIQUE") else ""
+    body = definition.partition(" USING ")[2]
+    return unique + re.sub(r" WITH \([^)]*\)", "", body)
+
+
+def constraint(connection: Connection, table: str, name: str) -> str | None:
+    """Return the definition of a constraint of ``table``; one that is not validated says NOT VALID."""
+    found = connection.exec_driver_sql(
+        """
+        SELECT pg_get_constraintdef(oid) AS definition FROM pg_constraint
+        WHERE conrelid = (SELECT oid FROM pg_class
+                          WHERE relnamespace = current_schema()::regnamespace AND relname = %s)
+          AND conname = %s
+        """,
+        (table, name),
+    ).one_or_none()
+    return None if found is None else str(found.definition)
+
+
+def trigger(connection: Connection, table: str, name: str) -> str | None:
+    """Return the definition of an enabled trigger of ``table``; a disabled one counts as missing."""
+    found = connection.exec_driver_sql(
+        """
+        SELECT pg_get_triggerdef(oid, true) AS definition FROM pg_trigger
+        WHERE tgrelid = (SELECT oid FROM pg_class
+                         WHERE relnamespace = current_schema()::regnamespace AND relname = %s)
+          AND tgname = %s AND tgenabled <> 'D'
+        """,
+        (table, name),
+    ).one_or_none()
+    return None if found is None else str(found.definition)
+
+
+def canonical(connection: Connection, wanted: Constraint) -> str:
+    """Return how PostgreSQL itself writes ``wanted``: it rewrites a CHECK, IN (...) for example.
+
+    The condition is asked of an empty copy of the table, made and undone within a savepoint.
+    """
+    if not isinstance(wanted, Check):
+        return wanted.clause
+    probe = "_tierwright_probe"
+    run = connection.exec_driver_sql
+    savepoint = connection.begin_nested()
+    try:
+        run(f"CREATE TABLE {probe} (LIKE {wanted.table})")
+        run(f"ALTER TABLE {probe} ADD CONSTRAINT {wanted.name} {wanted.clause}")
+        found = constraint(connection, probe, wanted.name)
+    finally:
+        savepoint.rollback()
+    return str(found)

@@ -1,0 +1,87 @@
+"""Running DDL on a busy PostgreSQL without making the application queue behind it.
+
+A statement that waits for a strong lock makes every later SELECT wait behind it. So it waits briefly, gives the
+others their turn, and tries again. https://www.postgresql.org/docs/current/explicit-locking.html
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from tierwright.errors import LockNotAcquired
+from tierwright.migrations.options import MigrationOptions
+
+LOCK_NOT_AVAILABLE = "55P03"
+_PAUSE_FIRST, _PAUSE_LONGEST = 0.1, 2.0
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    """Return the SQLSTATE that PostgreSQL sent, whichever driver carries it."""
+    original = error.orig
+    return getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+
+
+class StatementRunner:
+    """Runs single statements in autocommit mode, each with the right patience for its lock."""
+
+    def __init__(self, connection: Connection, options: MigrationOptions) -> None:
+        self.connection = connection
+        self.options = options
+
+    def short(self, statement: str) -> None:
+        """Run a statement that takes a strong lock: wait ``lock_timeout`` for it, retry until ``lock_wait``.
+
+        Raises:
+            LockNotAcquired: others kept the lock all the time; nothing was changed by this statement.
+        """
+        give_up = time.monotonic() + self.options.lock_wait
+        pause = _PAUSE_FIRST
+        with self._lock_timeout(self.options.lock_timeout):
+            while not self._attempt(statement):
+                if time.monotonic() + pause > give_up:
+                    raise self._not_acquired(statement)
+                time.sleep(pause)
+                pause = min(pause * 2, _PAUSE_LONGEST)
+
+    def patient(self, statement: str) -> None:
+        """Run a CONCURRENTLY statement: it waits for old transactions, but nobody waits for it."""
+        with self._lock_timeout(0):
+            self.connection.exec_driver_sql(statement)
+
+    def _attempt(self, statement: str) -> bool:
+        try:
+            self.connection.exec_driver_sql(statement)
+        except DBAPIError as error:
+            if sqlstate(error) != LOCK_NOT_AVAILABLE:
+                raise
+            return False
+        return True
+
+    @contextmanager
+    def _lock_timeout(self, seconds: float) -> Iterator[None]:
+        run = self.connection.exec_driver_sql
+        before = run("SHOW lock_timeout").scalar_one()
+        run(f"SET lock_timeout = {int(seconds * 1000)}")
+        try:
+            yield
+        finally:
+            if not self.connection.invalidated:
+                run(f"SET lock_timeout = '{before}'")
+
+    def _not_acquired(self, statement: str) -> LockNotAcquired:
+        holders = self.connection.exec_driver_sql(
+            "SELECT pid, application_name, state, xact_start::text FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL "
+            "ORDER BY xact_start LIMIT 3"
+        )
+        oldest = [dict(row._mapping) for row in holders]
+        return LockNotAcquired(
+            f"No lock for {self.options.lock_wait:g} s: {statement}.",
+            remedy="End the oldest transactions (pg_stat_activity), then run the upgrade again: it goes on from here.",
+            details={"statement": statement, "oldest_transactions": oldest},
+        )

@@ -1,0 +1,115 @@
+"""A PostgreSQL connection that migrates alone, in one schema, without time limits.
+
+The lock is a session lock on a connection of its own: a migrator that waits inside ``pg_advisory_lock`` holds a
+snapshot, and ``CREATE INDEX CONCURRENTLY`` waits for that snapshot - a deadlock. So waiters poll.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.engine import Connection, Engine
+
+from tierwright.errors import DatabaseReadOnly, LockNotAcquired, PoolerDetected, SchemaNotFound
+from tierwright.migrations.options import MigrationOptions
+
+_POLL = 0.2
+
+
+@contextmanager
+def postgresql_session(engine: Engine, options: MigrationOptions) -> Iterator[Connection]:
+    """Hold the migration lock of the schema while the block runs on a second connection."""
+    with engine.connect() as keeper, engine.connect() as connection:
+        keeper.execution_options(isolation_level="AUTOCOMMIT")
+        _refuse_pooler(keeper, connection)
+        _refuse_read_only(connection)
+        _enter_schema(connection, options.schema)
+        for worker in (keeper, connection):
+            _lift_limits(worker)
+        connection.commit()
+        with _advisory_lock(keeper, _lock_key(connection), options), _reset_afterwards(connection):
+            yield connection
+
+
+def _refuse_pooler(keeper: Connection, connection: Connection) -> None:
+    """Two live sessions cannot share a server process, and one session cannot change it, unless a proxy pools them."""
+    pid = "SELECT pg_backend_pid()"
+    first = keeper.exec_driver_sql(pid).scalar_one()
+    other = connection.exec_driver_sql(pid).scalar_one()  # leaves its transaction open, so the proxy must not reuse it
+    shared = first == other or keeper.exec_driver_sql(pid).scalar_one() != first
+    connection.rollback()
+    if shared:
+        raise PoolerDetected(
+            "A transaction-pooling proxy stands before PostgreSQL: session locks and settings do not hold through it.",
+            remedy="Give migrations a direct connection (or a session-pooling port) to the primary.",
+        )
+
+
+def _refuse_read_only(connection: Connection) -> None:
+    if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on":
+        raise DatabaseReadOnly(
+            "The server is a standby, or its transactions are read-only.", remedy="Connect to the primary."
+        )
+
+
+def _enter_schema(connection: Connection, schema: str | None) -> None:
+    """Make the schema the only one on ``search_path``, so that unqualified names mean our tables and no others."""
+    wanted = schema or connection.exec_driver_sql("SELECT current_schema()").scalar_one()
+    found = connection.exec_driver_sql("SELECT 1 FROM pg_namespace WHERE nspname = %s", (wanted,)).scalar()
+    if wanted is None or found is None:
+        raise SchemaNotFound(
+            f"The schema {wanted!r} does not exist." if wanted else "search_path names no existing schema.",
+            remedy="Create it first (CREATE SCHEMA), owned by the migrating role.",
+            details={"schema": wanted},
+        )
+    connection.exec_driver_sql("SELECT set_config('search_path', quote_ident(%s), false)", (wanted,))
+
+
+def _lift_limits(connection: Connection) -> None:
+    for setting in ("statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"):
+        connection.exec_driver_sql(f"SET {setting} = 0")
+
+
+def _lock_key(connection: Connection) -> int:
+    """Return the advisory lock of this schema: pg_advisory locks are per database already."""
+    schema = connection.exec_driver_sql("SELECT current_schema()").scalar_one()
+    connection.commit()
+    digest = hashlib.sha256(f"tierwright migrations {schema}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+@contextmanager
+def _advisory_lock(keeper: Connection, key: int, options: MigrationOptions) -> Iterator[None]:
+    give_up = time.monotonic() + options.lock_wait
+    announced = False
+    while not keeper.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (key,)).scalar_one():
+        if time.monotonic() > give_up:
+            raise LockNotAcquired(
+                f"Another migrator has held the lock for {options.lock_wait:g} s.",
+                remedy="Wait for it to end (pg_locks, locktype 'advisory'), then run the upgrade again.",
+                details={"advisory_lock": key},
+            )
+        if not announced:
+            options.announce("waiting for another migrator")
+            announced = True
+        time.sleep(_POLL)
+    try:
+        yield
+    finally:
+        if not keeper.invalidated:
+            keeper.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (key,))
+
+
+@contextmanager
+def _reset_afterwards(connection: Connection) -> Iterator[None]:
+    """Undo an unfinished transaction and our settings: the connection may go back to a host's pool."""
+    try:
+        yield
+    finally:
+        if not connection.invalidated:
+            connection.rollback()
+            connection.exec_driver_sql("RESET ALL")
+            connection.commit()

@@ -1,0 +1,128 @@
+"""What ``alembic/env.py`` runs: one path for the ``alembic`` command, ``tierwright db`` and the library.
+
+The host's own environments do not come by here; for them the helpers check their preconditions themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
+from sqlalchemy.schema import MetaData, Table
+
+from tierwright.errors import DatabaseUrlMissing, RevisionUnknown
+from tierwright.migrations import offline
+from tierwright.migrations.operations import dialect_of
+from tierwright.migrations.options import OPTIONS_KEY, MigrationOptions, options_of
+from tierwright.migrations.session import migration_session
+from tierwright.migrations.urls import migration_engine
+
+#: The key in ``Config.attributes`` under which the library passes an engine.
+ENGINE_KEY = "tierwright_engine"
+
+
+def run(context: Any) -> None:
+    """Run the migrations that the ``alembic`` command or the library asked for.
+
+    Args:
+        context: the module ``alembic.context``, as seen by ``env.py``.
+
+    Raises:
+        DatabaseUrlMissing: neither an engine, ``-x url=``, ``DATABASE_URL`` nor ``sqlalchemy.url`` is there.
+        Others as :func:`tierwright.migrations.upgrade`.
+    """
+    arguments = context.get_x_argument(as_dictionary=True)
+    options = (
+        options_of(context.config.attributes)
+        if OPTIONS_KEY in context.config.attributes
+        else MigrationOptions.from_environment(arguments)
+    )
+    database = context.config.attributes.get(ENGINE_KEY) or _url(context, arguments)
+    if context.is_offline_mode():
+        offline.render(context, database, options)
+        return
+    engine = migration_engine(database)
+    with migration_session(engine, options) as connection:
+        _migrate(context, connection, options)
+
+
+def _url(context: Any, arguments: dict[str, str]) -> str:
+    url = (
+        arguments.get("url")
+        or os.environ.get("DATABASE_URL")
+        or context.config.get_main_option("sqlalchemy.url")
+    )
+    if not url:
+        raise DatabaseUrlMissing(
+            "No database was named.", remedy="Set DATABASE_URL, or pass --url (tierwright) or -x url=... (alembic)."
+        )
+    return str(url)
+
+
+def configure(context: Any, connection: Connection, options: MigrationOptions, **settings: Any) -> MigrationContext:
+    """Configure Alembic for ``connection`` and return its migration context."""
+    context.configure(
+        connection=connection,
+        version_table=options.version_table,
+        transaction_per_migration=connection.dialect.name == "postgresql",
+        transactional_ddl=True,
+        target_metadata=MetaData(),
+        **{OPTIONS_KEY: options},
+        **settings,
+    )
+    migration_context: MigrationContext = context.get_context()
+    return migration_context
+
+
+def _migrate(context: Any, connection: Connection, options: MigrationOptions) -> None:
+    migration = configure(context, connection, options)
+    heads = migration.get_current_heads()
+    refuse_unknown(context.script, heads)
+    steps = list(migration.opts["fn"](heads, migration))  # once: some commands print while they plan
+    survey(migration, steps)
+    if connection.dialect.name == "postgresql":
+        connection.commit()  # Alembic opens a transaction per revision; on SQLite ours spans them all
+    migration = configure(context, connection, options, fn=lambda _heads, _context: iter(steps))
+    with context.begin_transaction():
+        context.run_migrations()
+    if steps and not migration.get_current_heads():
+        _drop_version_table(connection, options)
+
+
+def refuse_unknown(script: ScriptDirectory, heads: Iterable[str]) -> None:
+    """Refuse a database whose version table names a revision that is not ours, or not yet.
+
+    Raises:
+        RevisionUnknown: with the revision.
+    """
+    known = {revision.revision for revision in script.walk_revisions()}
+    unknown = [head for head in heads if head not in known]
+    if unknown:
+        raise RevisionUnknown(
+            f"The version table says {', '.join(unknown)}, which this release does not know.",
+            remedy="Install the release that made it; or name another version table, if this one is another project's.",
+            details={"unknown": unknown, "known": sorted(known)},
+        )
+
+
+def survey(migration: MigrationContext, steps: Sequence[Any]) -> None:
+    """Look ahead over every pending revision, so that what one of them refuses is refused before the first change."""
+    dialect = dialect_of(Operations(migration))
+    for step in steps:
+        if not (isinstance(step, RevisionStep) and step.is_upgrade):
+            continue
+        module = step.revision.module
+        dialect.refuse_taken_names(getattr(module, "CREATES", ()))
+        dialect.survey(getattr(module, "ENSURES", ()))
+
+
+def _drop_version_table(connection: Connection, options: MigrationOptions) -> None:
+    """Leave no trace after ``downgrade base``."""
+    Table(options.version_table, MetaData()).drop(connection, checkfirst=True)
+    if connection.dialect.name == "postgresql":
+        connection.commit()

@@ -1,0 +1,90 @@
+"""Rendering the chain as a script (``--sql``).
+
+PostgreSQL: the helpers write statements for the preceding released state. SQLite: a rebuild needs the table as it
+stands, so the chain runs on an in-memory database, from the starting revision on, and its statements are recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy.engine import Connection
+from sqlalchemy.pool import StaticPool
+
+from tierwright.migrations.options import OPTIONS_KEY, MigrationOptions
+from tierwright.migrations.session import migration_session
+from tierwright.migrations.urls import migration_url
+
+
+def render(context: Any, database: Any, options: MigrationOptions) -> None:
+    """Write the script for what the ``alembic`` command asked, for the dialect of ``database``."""
+    url = migration_url(database if isinstance(database, str) else database.url)
+    if url.get_backend_name() == "sqlite":
+        _render_sqlite(context, options)
+    else:
+        _render_postgresql(context, options)
+
+
+def _render_postgresql(context: Any, options: MigrationOptions) -> None:
+    context.configure(
+        dialect_name="postgresql",
+        literal_binds=True,
+        version_table=options.version_table,
+        transaction_per_migration=True,
+        **{OPTIONS_KEY: options},
+    )
+    output = context.get_context().impl.static_output
+    output("-- Run it with psql -v ON_ERROR_STOP=1 on a direct connection (no transaction-pooling proxy).")
+    if options.schema:
+        quoted = options.schema.replace('"', '""')
+        output(f'SET search_path = "{quoted}";')
+    output("SET statement_timeout = 0;")
+    output("SET lock_timeout = '2s';\n")
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _render_sqlite(context: Any, options: MigrationOptions) -> None:
+    context.configure(dialect_name="sqlite", literal_binds=True, version_table=options.version_table)
+    migration: MigrationContext = context.get_context()
+    output = migration.impl.static_output
+    engine = sa.create_engine("sqlite://", poolclass=StaticPool)
+    with migration_session(engine, options) as connection:
+        start = migration.get_current_revision()
+        if start is not None:
+            _run(connection, options, lambda heads, _context: context.script._upgrade_revs(start, heads))
+        output("-- Run it with the sqlite3 shell and -bail, on a database that nothing else writes to.")
+        output("PRAGMA foreign_keys=OFF;\nBEGIN IMMEDIATE;\n")
+        with _recorded(connection, output):
+            _run(connection, options, migration.opts["fn"])
+        output("\nCOMMIT;\nPRAGMA foreign_key_check;\nPRAGMA foreign_keys=ON;")
+
+
+def _run(connection: Connection, options: MigrationOptions, plan: Any) -> None:
+    """Run a plan of Alembic's on the in-memory database, outside of the command's own context."""
+    shadow = MigrationContext.configure(
+        connection, opts={"fn": plan, "version_table": options.version_table, OPTIONS_KEY: options}
+    )
+    with Operations.context(shadow):
+        shadow.run_migrations()
+
+
+@contextmanager
+def _recorded(connection: Connection, output: Any) -> Iterator[None]:
+    """Write every statement that changes the schema or the version table, and no question."""
+
+    def record(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        text = statement.strip()
+        if not text.upper().startswith(("SELECT", "PRAGMA FOREIGN", "PRAGMA MAIN", "PRAGMA TABLE", "PRAGMA TEMP")):
+            output(text.rstrip(";") + ";\n")
+
+    sa.event.listen(connection, "before_cursor_execute", record)
+    try:
+        yield
+    finally:
+        sa.event.remove(connection, "before_cursor_execute", record)
