@@ -43,6 +43,7 @@ def _render_postgresql(context: Any, options: MigrationOptions) -> None:
     if options.schema:
         quoted = options.schema.replace('"', '""')
         output(f'SET search_path = "{quoted}";')
+    output("SET client_min_messages = warning;")
     output("SET statement_timeout = 0;")
     output("SET lock_timeout = '2s';\n")
     with context.begin_transaction():
@@ -79,9 +80,10 @@ def _recorded(connection: Connection, output: Any) -> Iterator[None]:
     """Write every statement that changes the schema or the version table, and no question."""
 
     def record(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        text = statement.strip()
-        if not text.upper().startswith(("SELECT", "PRAGMA FOREIGN", "PRAGMA MAIN", "PRAGMA TABLE", "PRAGMA TEMP")):
-            output(text.rstrip(";") + ";\n")
+        text = statement.strip().rstrip(";")
+        question = text.upper().startswith("SELECT") or (text.upper().startswith("PRAGMA") and "=" not in text)
+        if not question:
+            output(f"{text};\n")
 
     sa.event.listen(connection, "before_cursor_execute", record)
     try:

@@ -22,12 +22,12 @@ def index_definition(index: Index) -> str:
     return f"{'UNIQUE ' if index.unique else ''}btree ({', '.join(index.columns)}){where}"
 
 
-def create_index(index: Index) -> str:
-    """Return the statement that builds the index without blocking writers."""
+def create_index(index: Index, guard: str = "") -> str:
+    """Return the statement that builds the index without blocking writers; ``guard`` may be ``IF NOT EXISTS``."""
     unique = "UNIQUE " if index.unique else ""
     where = f" WHERE {index.where}" if index.where else ""
     columns = ", ".join(index.columns)
-    return f"CREATE {unique}INDEX CONCURRENTLY {index.name} ON {index.table} ({columns}){where}"
+    return f"CREATE {unique}INDEX CONCURRENTLY {guard}{index.name} ON {index.table} ({columns}){where}"
 
 
 def add_constraint(constraint: Constraint) -> str:
@@ -87,7 +87,9 @@ def _ensure_statements(operations: Operations, definition: Definition) -> list[s
         return [f"ALTER TABLE {definition.table} ADD COLUMN IF NOT EXISTS {column}"]
     if isinstance(definition, Index):
         # CONCURRENTLY waits for old transactions, and nobody waits for it: it needs no lock_timeout.
-        return ["SET lock_timeout = 0", _drop_statement(definition), create_index(definition), "SET lock_timeout = '2s'"]
+        # The DROP removes an invalid index of a failed run, which IF NOT EXISTS alone would take for a good one.
+        build = create_index(definition, guard="IF NOT EXISTS ")
+        return ["SET lock_timeout = 0", _drop_statement(definition), build, "SET lock_timeout = '2s'"]
     if isinstance(definition, Trigger):
         return [_drop_statement(definition), *definition.create["postgresql"]]
     return [drop_constraint(definition), add_constraint(definition), validate_constraint(definition)]

@@ -72,6 +72,30 @@ def named_constraints(sql: str) -> dict[str, Clause]:
     return found
 
 
+def unnamed_constraints(sql: str) -> list[str]:
+    """Return the folded text of every constraint at table level that has no name, and of every column's CHECK."""
+    found = []
+    for item in _items(tokens(sql)):
+        starts = [i for i in range(len(item)) if _begins_clause(item, i)]
+        for position, i in enumerate(starts):
+            word = item[i][0].text
+            named = i >= 2 and item[i - 2][0].text == "constraint" and item[i - 2][0].kind == "word"
+            if not named and (word == "check" or (i == 0 and word in _TABLE_CONSTRAINT - {"constraint"})):
+                end = starts[position + 1] if position + 1 < len(starts) else len(item)
+                found.append(" ".join(token.text for token, _ in item[i:end]))
+    return sorted(found)
+
+
+def column_collations(sql: str) -> dict[str, str]:
+    """Return the collation of every column that names one, by lower-case column name."""
+    found = {}
+    for item in _items(tokens(sql)):
+        for i, (token, depth) in enumerate(item):
+            if depth == 0 and token.kind == "word" and token.text == "collate" and i + 1 < len(item):
+                found[item[0][0].text] = item[i + 1][0].text
+    return found
+
+
 def without_constraint(sql: str, name: str) -> str:
     """Return ``sql`` without the constraint ``name``; unchanged where it has none of that name."""
     clause = named_constraints(sql).get(name.lower())

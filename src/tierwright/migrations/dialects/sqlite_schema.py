@@ -1,0 +1,64 @@
+"""SQLite's own description of tables, in a form that can be compared and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy.engine import Connection
+
+from tierwright.migrations.dialects import sqlite_sql
+
+Description = dict[str, dict[str, str]]
+
+
+def read_sqlite(connection: Connection, tables: Sequence[str]) -> dict[str, Description]:
+    """Return columns, constraints, indexes and triggers of those of ``tables`` that exist."""
+    masters = connection.exec_driver_sql(
+        "SELECT type, name, lower(tbl_name) AS tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+    ).all()
+    sources = {row.tbl_name: row.sql for row in masters if row.type == "table" and row.tbl_name == row.name.lower()}
+    return {
+        table: {
+            "columns": _columns(connection, table, sources[table]),
+            "constraints": {
+                name: clause.text for name, clause in sorted(sqlite_sql.named_constraints(sources[table]).items())
+            }
+            | _unnamed_checks(sources[table]),
+            "indexes": {row.name: _index(row.sql) for row in masters if row.type == "index" and row.tbl_name == table},
+            "triggers": {
+                row.name: sqlite_sql.folded(row.sql)
+                for row in masters
+                if row.type == "trigger" and row.tbl_name == table
+            },
+        }
+        for table in tables
+        if table in sources
+    }
+
+
+def _columns(connection: Connection, table: str, source: str) -> dict[str, str]:
+    collations = sqlite_sql.column_collations(source)
+    return {
+        row.name: " ".join(
+            part
+            for part in (
+                row.type.upper(),
+                f"COLLATE {collations[row.name.lower()]}" if row.name.lower() in collations else "",
+                f"DEFAULT {row.dflt_value.strip('()')}" if row.dflt_value is not None else "",
+                "NOT NULL" if row.notnull else "",
+                "GENERATED" if row.hidden in (2, 3) else "",
+            )
+            if part
+        )
+        for row in connection.exec_driver_sql(f"PRAGMA table_xinfo({table})")
+    }
+
+
+def _unnamed_checks(source: str) -> dict[str, str]:
+    return {f"(unnamed) {text}": text for text in sqlite_sql.unnamed_constraints(source)}
+
+
+def _index(sql: str) -> str:
+    folded = sqlite_sql.folded(sql)
+    unique = "unique " if folded.startswith("create unique") else ""
+    return unique + folded.partition(" on ")[2].partition(" ")[2]
