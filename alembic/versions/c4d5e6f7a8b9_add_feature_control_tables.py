@@ -7,10 +7,13 @@ Create Date: 2026-11-24
 A released revision never changes. It imports op, sqlalchemy and the helper layer, never live tables.
 """
 
+from datetime import datetime
+
 import sqlalchemy as sa
-import tierwright.migrations.operations  # noqa: F401  registers op.refuse_taken_names
 from alembic import op
 from sqlalchemy.dialects import postgresql
+
+import tierwright.migrations.operations  # noqa: F401  registers op.refuse_taken_names
 
 revision = "c4d5e6f7a8b9"
 down_revision = None
@@ -81,6 +84,23 @@ def now(name: str) -> sa.Column[object]:
     return sa.Column(name, MOMENT, server_default=sa.func.current_timestamp(), nullable=False)
 
 
+def timestamps() -> list[sa.Column[object]]:
+    return [now("created_at"), now("updated_at")]
+
+
+def open_window() -> list[sa.Column[datetime]]:
+    return [sa.Column(name, MOMENT, nullable=True) for name in ("starts_at", "expires_at")]
+
+
+def window(name: str) -> sa.CheckConstraint:
+    condition = "starts_at IS NULL OR expires_at IS NULL OR starts_at < expires_at"
+    return sa.CheckConstraint(condition, name=op.f(name))
+
+
+def foreign_key(name: str, column: str, target: str, ondelete: str) -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint([column], [target], name=op.f(name), ondelete=ondelete)
+
+
 def create_feature_registry() -> None:
     op.create_table(
         "feature_registry",
@@ -103,8 +123,7 @@ def create_feature_registry() -> None:
         flag("is_active", True),
         flag("is_deprecated", False),
         sa.Column("deprecated_message", sa.Text(), nullable=True),
-        now("created_at"),
-        now("updated_at"),
+        *timestamps(),
         sa.Column("created_by", sa.String(255), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_feature_registry")),
         sa.UniqueConstraint("feature_key", name=op.f("uq_feature_registry_key")),
@@ -126,12 +145,9 @@ def create_license_tier() -> None:
         sa.Column("base_tier_id", sa.Uuid(), nullable=True),
         flag("is_default", False),
         flag("is_active", True),
-        now("created_at"),
-        now("updated_at"),
+        *timestamps(),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_license_tier")),
-        sa.ForeignKeyConstraint(
-            ["base_tier_id"], ["license_tier.id"], name=op.f("fk_license_tier_base"), ondelete="RESTRICT"
-        ),
+        foreign_key("fk_license_tier_base", "base_tier_id", "license_tier.id", "RESTRICT"),
         sa.CheckConstraint("base_tier_id <> id", name=op.f("chk_license_tier_base")),
     )
     op.create_index(op.f("idx_license_tier_key"), "license_tier", ["tier_key"], unique=True)
@@ -153,18 +169,10 @@ def create_license_tier_features() -> None:
         sa.Column("license_tier_id", sa.Uuid(), nullable=False),
         sa.Column("feature_key", key(), nullable=False),
         sa.Column("feature_value", JSON, nullable=False),
-        now("created_at"),
-        now("updated_at"),
+        *timestamps(),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_license_tier_features")),
-        sa.ForeignKeyConstraint(
-            ["license_tier_id"], ["license_tier.id"], name=op.f("fk_tier_features_tier"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(
-            ["feature_key"],
-            ["feature_registry.feature_key"],
-            name=op.f("fk_tier_features_feature"),
-            ondelete="RESTRICT",
-        ),
+        foreign_key("fk_tier_features_tier", "license_tier_id", "license_tier.id", "CASCADE"),
+        foreign_key("fk_tier_features_feature", "feature_key", "feature_registry.feature_key", "RESTRICT"),
     )
     op.create_index(op.f("idx_tier_features_feature"), "license_tier_features", ["feature_key"])
 
@@ -175,19 +183,12 @@ def create_tenant_license() -> None:
         sa.Column("tenant_id", key(), nullable=False),
         sa.Column("license_key", key(), server_default=sa.text("'main'"), nullable=False),
         sa.Column("license_tier_id", sa.Uuid(), nullable=False),
-        sa.Column("starts_at", MOMENT, nullable=True),
-        sa.Column("expires_at", MOMENT, nullable=True),
+        *open_window(),
         flag("is_active", True),
-        now("created_at"),
-        now("updated_at"),
+        *timestamps(),
         sa.PrimaryKeyConstraint("tenant_id", "license_key", name=op.f("pk_tenant_license")),
-        sa.ForeignKeyConstraint(
-            ["license_tier_id"], ["license_tier.id"], name=op.f("fk_tenant_license_tier"), ondelete="RESTRICT"
-        ),
-        sa.CheckConstraint(
-            "starts_at IS NULL OR expires_at IS NULL OR starts_at < expires_at",
-            name=op.f("chk_tenant_license_window"),
-        ),
+        foreign_key("fk_tenant_license_tier", "license_tier_id", "license_tier.id", "RESTRICT"),
+        window("chk_tenant_license_window"),
     )
     op.create_index(op.f("idx_tenant_license_tier"), "tenant_license", ["license_tier_id"])
 
@@ -198,22 +199,12 @@ def create_tenant_feature_override() -> None:
         sa.Column("tenant_id", key(), nullable=False),
         sa.Column("feature_key", key(), nullable=False),
         sa.Column("feature_value", JSON, nullable=False),
-        sa.Column("starts_at", MOMENT, nullable=True),
-        sa.Column("expires_at", MOMENT, nullable=True),
+        *open_window(),
         sa.Column("reason", sa.Text(), nullable=True),
-        now("created_at"),
-        now("updated_at"),
+        *timestamps(),
         sa.PrimaryKeyConstraint("tenant_id", "feature_key", name=op.f("pk_tenant_feature_override")),
-        sa.ForeignKeyConstraint(
-            ["feature_key"],
-            ["feature_registry.feature_key"],
-            name=op.f("fk_tenant_override_feature"),
-            ondelete="RESTRICT",
-        ),
-        sa.CheckConstraint(
-            "starts_at IS NULL OR expires_at IS NULL OR starts_at < expires_at",
-            name=op.f("chk_tenant_override_window"),
-        ),
+        foreign_key("fk_tenant_override_feature", "feature_key", "feature_registry.feature_key", "RESTRICT"),
+        window("chk_tenant_override_window"),
     )
     op.create_index(op.f("idx_tenant_override_feature"), "tenant_feature_override", ["feature_key"])
 
@@ -240,8 +231,7 @@ def create_model_registry() -> None:
         sa.Column("imported", JSON, nullable=True),
         flag("is_active", True),
         flag("is_deprecated", False),
-        now("created_at"),
-        now("updated_at"),
+        *timestamps(),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_model_registry")),
         sa.UniqueConstraint("provider", "model_id", name=op.f("uq_model_registry_provider_model")),
     )
@@ -263,8 +253,7 @@ def create_component_registry() -> None:
         sa.Column("documentation_url", sa.String(2048), nullable=True),
         flag("is_beta", False),
         flag("is_active", True),
-        now("created_at"),
-        now("updated_at"),
+        *timestamps(),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_component_registry")),
         sa.UniqueConstraint("component_key", name=op.f("uq_component_registry_key")),
     )
@@ -286,8 +275,7 @@ def create_integration_registry() -> None:
         sa.Column("setup_guide_url", sa.String(2048), nullable=True),
         flag("is_active", True),
         flag("is_beta", False),
-        now("created_at"),
-        now("updated_at"),
+        *timestamps(),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_integration_registry")),
         sa.UniqueConstraint("integration_key", name=op.f("uq_integration_registry_key")),
     )
@@ -308,14 +296,10 @@ def create_tenant_integration_configs() -> None:
         number("failure_count", 0, sa.BigInteger),
         number("success_count", 0, sa.BigInteger),
         sa.Column("created_by", sa.String(255), nullable=True),
-        now("created_at"),
-        now("updated_at"),
+        *timestamps(),
         sa.PrimaryKeyConstraint("integration_key", "tenant_id", name=op.f("pk_tenant_integration_configs")),
-        sa.ForeignKeyConstraint(
-            ["integration_key"],
-            ["integration_registry.integration_key"],
-            name=op.f("fk_tenant_integration_integration"),
-            ondelete="RESTRICT",
+        foreign_key(
+            "fk_tenant_integration_integration", "integration_key", "integration_registry.integration_key", "RESTRICT"
         ),
     )
 

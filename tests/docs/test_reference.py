@@ -1,0 +1,74 @@
+"""The generated pages are what the code says now, and the hand-written ones name everything there is."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from sqlmodel import SQLModel
+
+from tierwright import errors, tables
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+
+
+def _tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("write_reference", ROOT / "tools" / "write_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TOOL = _tool()
+
+
+@pytest.mark.parametrize("name", TOOL.PAGES)
+def test_generated_page_has_not_drifted(name: str) -> None:
+    written = (DOCS / "reference" / name).read_text("utf-8")
+    assert written == TOOL.PAGES[name](), "run python tools/write_reference.py"
+
+
+def test_notes_are_about_columns_that_exist() -> None:
+    for note in TOOL.NOTES:
+        table, column = note.split(".")
+        assert column in SQLModel.metadata.tables[table].columns, note
+
+
+def _codes(found: type[errors.TierwrightError]) -> set[str]:
+    children = [child for child in found.__subclasses__() if child.__module__ == errors.__name__]
+    return {found.code}.union(*(_codes(child) for child in children))
+
+
+@pytest.mark.parametrize("page", ["reference/errors.md", "howto/operate.md"])
+def test_every_error_code_is_explained(page: str) -> None:
+    text = (DOCS / page).read_text("utf-8")
+    listed = set(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE))
+    abstract = {"tierwright-error", "configuration-error", "database-error", "migration-error"}
+    assert _codes(errors.TierwrightError) - abstract <= listed
+
+
+def test_every_table_is_in_the_diagram() -> None:
+    diagram = (DOCS / "reference" / "erd.md").read_text("utf-8")
+    for table in tables.TABLE_NAMES:
+        assert f"    {table} {{" in diagram
+
+
+def test_every_optimisation_of_the_seed_is_in_the_summary() -> None:
+    summary = (DOCS / "explanation" / "optimization-summary.md").read_text("utf-8")
+    revision = next((ROOT / "alembic" / "versions").glob("d8e9f0a1b2c3_*.py")).read_text("utf-8")
+    names = re.findall(r'"((?:idx|fk|chk)_\w+)"', revision)
+    assert len(names) == 10
+    for name in names:
+        assert f"`{name}`" in summary
+
+
+def test_every_test_that_the_documentation_names_exists() -> None:
+    for page in DOCS.rglob("*.md"):
+        for path in re.findall(r"`((?:tests|src|alembic|tools|benchmarks|examples)/[\w./]+)`", page.read_text("utf-8")):
+            assert (ROOT / path).exists(), f"{page.relative_to(ROOT)} names {path}"

