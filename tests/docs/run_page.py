@@ -5,7 +5,7 @@
 - ``python`` blocks share one namespace; ``console`` and ``bash`` blocks are run line by line with bash.
 - A block with ``title="some/file.py"`` is written to that file instead.
 - ``text title="output"`` is what the block before it prints. Lines of a ``console`` block without ``$`` are what the
-  command before them prints. Both are compared loosely: in order, whatever the white space; ``...`` stands for anything.
+  command before them prints. Both are compared loosely: in order, whatever the space; ``...`` stands for anything.
 - ``<!-- example: exit 1 -->`` before a block: its last command ends with that code.
 - ``<!-- example: not run: reason -->`` before a block: it is not run. The test suite counts these.
 - ``postgresql://app@db/app`` in a page is the PostgreSQL database that the page is run with.

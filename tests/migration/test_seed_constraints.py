@@ -61,7 +61,7 @@ def test_a_feature_in_use_cannot_be_deleted(filled: Engine, table: str) -> None:
     """Everything else that refers to it is deleted first, so that only this table's key can refuse."""
     features = TABLES["feature_registry"]
     with filled.begin() as connection:
-        key = connection.execute(sa.select(TABLES[table].c.feature_key).limit(1)).scalar_one()
+        key = connection.execute(sa.select(sa.func.max(TABLES[table].c.feature_key))).scalar_one()
         for other in REFERRING:
             if other != table:
                 connection.execute(TABLES[other].delete())

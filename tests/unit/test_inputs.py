@@ -306,14 +306,31 @@ class TestJson:
 
     @pytest.mark.parametrize(
         "bad",
-        [math.nan, math.inf, -math.inf, MAX_INTEGER + 1, -MAX_INTEGER - 1, 1e300, (1,), {1: 2}, {None: 1}, b"x"]
-        + [Decimal(1), NOON, {"a": {"b": ["\x00"]}}, {"\x00": 1}, ["\udfff"], {"\ud800": 1}, {"a": {1, 2}}],
+        [
+            math.nan,
+            math.inf,
+            -math.inf,
+            MAX_INTEGER + 1,
+            -MAX_INTEGER - 1,
+            1e300,
+            (1,),
+            {1: 2},
+            {None: 1},
+            b"x",
+            Decimal(1),
+            NOON,
+            {"a": {"b": ["\x00"]}},
+            {"\x00": 1},
+            ["\udfff"],
+            {"\ud800": 1},
+            {"a": {1, 2}},
+        ],
     )
     def test_what_a_column_cannot_keep_is_refused_at_any_depth(self, bad: Any) -> None:
         for value in (bad, [bad], {"deep": [{"er": bad}]}):
             with pytest.raises(InvalidInput) as caught:
                 check_json(value)
-            str(caught.value).encode("ascii", "strict" if str(caught.value).isascii() else "xmlcharrefreplace")
+            str(caught.value).encode()  # an error about a lone surrogate must not contain it
             assert pickle.loads(pickle.dumps(caught.value)).message == caught.value.message
 
     def test_depth(self) -> None:
