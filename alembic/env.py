@@ -5,6 +5,7 @@ the revisions check their own preconditions for that reason.
 """
 
 from alembic import context
+
 from tierwright.migrations.environment import run
 
 run(context)

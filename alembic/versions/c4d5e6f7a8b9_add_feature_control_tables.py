@@ -20,7 +20,8 @@ down_revision = None
 branch_labels = ("tierwright",)
 depends_on = None
 
-TABLES = (
+#: What the upgrade makes; the runner refuses a database that has tables of these names before anything changes.
+CREATES = (
     "feature_registry",
     "license_tier",
     "license_tier_features",
@@ -43,7 +44,7 @@ EXACT_DECIMAL = sa.Text().with_variant(sa.Numeric(), "postgresql")
 
 def upgrade() -> None:
     """Create the tables, parents first, unless one of their names is taken."""
-    op.refuse_taken_names(TABLES)
+    op.refuse_taken_names(CREATES)
     create_feature_registry()
     create_license_tier()
     create_license_tier_features()
@@ -59,7 +60,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the tables, children first, and with them their indexes."""
-    for table in reversed(TABLES):
+    for table in reversed(CREATES):
         op.drop_table(table)
 
 

@@ -7,8 +7,9 @@ Create Date: 2026-11-24
 A released revision never changes. It imports op, sqlalchemy and the helper layer, never live tables.
 """
 
-import tierwright.migrations.operations  # noqa: F401  registers op.ensure, op.discard and the rest
 from alembic import op
+
+import tierwright.migrations.operations  # noqa: F401  registers op.ensure, op.discard and the rest
 from tierwright.migrations.definitions import Check, ForeignKey, Index
 
 revision = "d8e9f0a1b2c3"
@@ -24,7 +25,11 @@ ENSURES = (
         "fk_component_registry_feature", "component_registry", ("feature_key",), "feature_registry", ("feature_key",)
     ),
     ForeignKey(
-        "fk_integration_registry_feature", "integration_registry", ("feature_key",), "feature_registry", ("feature_key",)
+        "fk_integration_registry_feature",
+        "integration_registry",
+        ("feature_key",),
+        "feature_registry",
+        ("feature_key",),
     ),
     # P1: closed list of health states.
     Check(

@@ -126,7 +126,7 @@ class ExactDecimal(TypeDecorator[Decimal]):
 
     impl = sa.Numeric
     cache_ok = True
-    comparator_factory = _ExactComparator  # type: ignore[assignment]  # a property in the base class
+    comparator_factory = _ExactComparator  # a property in the base class, a plain class here
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return TEXT for SQLite, whose NUMERIC is a float, and unconstrained NUMERIC elsewhere."""

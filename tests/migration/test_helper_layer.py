@@ -169,9 +169,8 @@ def test_an_index_name_of_another_table_is_refused_before_anything_changes(befor
 
 
 def test_a_column_of_our_name_and_another_type_is_refused(migrated_engine: Engine) -> None:
-    with helpers(migrated_engine) as op:
-        with pytest.raises(ObjectNameTaken):
-            op.ensure_column("model_registry", sa.Column("provider", sa.Integer()))  # type: ignore[attr-defined]
+    with helpers(migrated_engine) as op, pytest.raises(ObjectNameTaken):
+        op.ensure_column("model_registry", sa.Column("provider", sa.Integer()))  # type: ignore[attr-defined]
 
 
 def test_an_unknown_dialect_is_refused() -> None:
@@ -223,7 +222,8 @@ def edit_table(engine: Engine, table: str, edit: Callable[[str], str]) -> None:
         version = connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
         connection.exec_driver_sql("PRAGMA writable_schema=ON")
         connection.execute(
-            sa.text("UPDATE sqlite_master SET sql = :s WHERE name = :n AND type = 'table'"), {"s": edit(sql), "n": table}
+            sa.text("UPDATE sqlite_master SET sql = :s WHERE name = :n AND type = 'table'"),
+            {"s": edit(sql), "n": table},
         )
         connection.exec_driver_sql(f"PRAGMA schema_version={version + 1}")
         connection.exec_driver_sql("PRAGMA writable_schema=OFF")

@@ -75,7 +75,9 @@ def test_adopt_stamps_tables_that_create_all_made(engine: Engine) -> None:
     migrations.upgrade(engine)
 
 
-@pytest.mark.parametrize("change", ["DROP INDEX idx_feature_audit_key_time", "ALTER TABLE model_registry ADD extra INT"])
+@pytest.mark.parametrize(
+    "change", ["DROP INDEX idx_feature_audit_key_time", "ALTER TABLE model_registry ADD extra INT"]
+)
 def test_adopt_refuses_tables_that_differ_and_stamps_nothing(engine: Engine, change: str) -> None:
     SQLModel.metadata.create_all(engine)
     with engine.begin() as connection:

@@ -59,7 +59,9 @@ class PostgresServer:
         self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C")
         options = " ".join(f"-c {name}={value or repr('')}" for name, value in self.settings.items())
         options += f" -c listen_addresses=127.0.0.1 -p {self.port}"
-        self._run("pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(self.folder / "log"), "-o", options, "start")
+        self._run(
+            "pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(self.folder / "log"), "-o", options, "start"
+        )
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy.engine import Connection
 from sqlalchemy.schema import MetaData, Table
 
-from tierwright.errors import DatabaseUrlMissing, RevisionUnknown
+from tierwright.errors import DatabaseUrlMissing, RevisionUnknown, TierwrightError
 from tierwright.migrations import offline
 from tierwright.migrations.operations import dialect_of
 from tierwright.migrations.options import OPTIONS_KEY, MigrationOptions, options_of
@@ -33,30 +34,29 @@ def run(context: Any) -> None:
         context: the module ``alembic.context``, as seen by ``env.py``.
 
     Raises:
-        DatabaseUrlMissing: neither an engine, ``-x url=``, ``DATABASE_URL`` nor ``sqlalchemy.url`` is there.
-        Others as :func:`tierwright.migrations.upgrade`.
+        CommandError: under the ``alembic`` command, which prints it without a traceback.
+        TierwrightError: under the library; see :func:`tierwright.migrations.upgrade`.
     """
-    arguments = context.get_x_argument(as_dictionary=True)
-    options = (
-        options_of(context.config.attributes)
-        if OPTIONS_KEY in context.config.attributes
-        else MigrationOptions.from_environment(arguments)
-    )
-    database = context.config.attributes.get(ENGINE_KEY) or _url(context, arguments)
+    if OPTIONS_KEY in context.config.attributes:
+        _run(context, context.config.attributes[ENGINE_KEY], options_of(context.config.attributes))
+        return
+    try:
+        arguments = context.get_x_argument(as_dictionary=True)
+        _run(context, _url(context, arguments), MigrationOptions.from_environment(arguments))
+    except TierwrightError as error:
+        raise CommandError(f"{error.code}: {error}") from error
+
+
+def _run(context: Any, database: Any, options: MigrationOptions) -> None:
     if context.is_offline_mode():
         offline.render(context, database, options)
         return
-    engine = migration_engine(database)
-    with migration_session(engine, options) as connection:
+    with migration_session(migration_engine(database), options) as connection:
         _migrate(context, connection, options)
 
 
 def _url(context: Any, arguments: dict[str, str]) -> str:
-    url = (
-        arguments.get("url")
-        or os.environ.get("DATABASE_URL")
-        or context.config.get_main_option("sqlalchemy.url")
-    )
+    url = arguments.get("url") or os.environ.get("DATABASE_URL") or context.config.get_main_option("sqlalchemy.url")
     if not url:
         raise DatabaseUrlMissing(
             "No database was named.", remedy="Set DATABASE_URL, or pass --url (tierwright) or -x url=... (alembic)."

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tierwright.errors import (
     DatabaseReadOnly,
@@ -38,6 +39,11 @@ def typed_errors() -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise typed(error) from error
+    except PoolTimeout as error:
+        raise DatabaseUnreachable(
+            "The engine's pool gave no connection in time; a migration on PostgreSQL needs two.",
+            remedy="Pass a URL, or an engine whose pool allows two connections.",
+        ) from error
     except CommandError as error:
         raise RevisionUnknown(
             f"{error}.", remedy="Name a revision that `tierwright db status` lists, or install the release that has it."

@@ -108,5 +108,3 @@ def name_taken(kind: str, name: str, found: str) -> ObjectNameTaken:
         remedy="Rename what the application has under that name, then run the upgrade again.",
         details={"kind": kind, "name": name, "found": found},
     )
-
-

@@ -71,7 +71,9 @@ def survey(operations: Operations, definitions: Sequence[Definition]) -> None:
         query = _survey_query(definition)
         if query is None:
             continue
-        message = f"tierwright: rows in {definition.table} break {definition.name}; nothing was changed by this revision"
+        message = (
+            f"tierwright: rows in {definition.table} break {definition.name}; nothing was changed by this revision"
+        )
         hint = f"List them: {query}"
         operations.execute(
             f"DO $tierwright$ BEGIN IF EXISTS ({query}) THEN "

@@ -71,6 +71,8 @@ def _enter_schema(connection: Connection, schema: str | None) -> None:
 def _lift_limits(connection: Connection) -> None:
     for setting in ("statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"):
         connection.exec_driver_sql(f"SET {setting} = 0")
+    # For statements outside of the helpers (CREATE TABLE, DROP TABLE): nobody queues behind one for longer.
+    connection.exec_driver_sql("SET lock_timeout = '2s'")
 
 
 def _lock_key(connection: Connection) -> int:
