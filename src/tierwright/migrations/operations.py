@@ -6,8 +6,8 @@ Importing this module registers them on ``alembic.op``::
     op.ensure(*definitions)             make objects exist exactly as defined
     op.discard(*definitions)            remove them
     op.refuse_taken_names(names)        refuse if tables of these names exist
-    op.ensure_index(...)  op.ensure_foreign_key(...)  op.ensure_check(...)  op.ensure_column(...)  op.ensure_trigger(...)
-    op.discard_index(...)  ...          one object each
+    op.ensure_index(...)                one object: also _foreign_key, _check, _column, _trigger
+    op.discard_index(...)               likewise
 
 Every one is idempotent, compares the whole definition, and raises a typed error where it cannot do as asked.
 """

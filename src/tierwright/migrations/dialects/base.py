@@ -58,11 +58,13 @@ class Dialect(ABC):
             DirtyData: rows break a constraint.
         """
         if self.context.as_sql:
-            return self.render_survey(definitions)
-        preflight.refuse(preflight.findings(self.connection, self.missing(definitions)))
+            self.render_survey(definitions)
+        else:
+            preflight.refuse(preflight.findings(self.connection, self.missing(definitions)))
 
+    @abstractmethod
     def render_survey(self, definitions: Sequence[Definition]) -> None:
-        """Write the survey into a ``--sql`` script, on dialects that can express it."""
+        """Write the survey into a ``--sql`` script."""
 
     def refuse_taken_names(self, names: Iterable[str]) -> None:
         """Refuse if a table or view of one of ``names`` exists.

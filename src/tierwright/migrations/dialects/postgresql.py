@@ -24,7 +24,8 @@ class PostgresqlDialect(Dialect):
 
     def ensure(self, definitions: Sequence[Definition]) -> None:
         if self.context.as_sql:
-            return script.ensure(self.operations, definitions)
+            script.ensure(self.operations, definitions)
+            return
         missing = self.missing(definitions)
         with self.context.autocommit_block():
             for definition in missing:
@@ -32,7 +33,8 @@ class PostgresqlDialect(Dialect):
 
     def discard(self, definitions: Sequence[Definition]) -> None:
         if self.context.as_sql:
-            return script.discard(self.operations, definitions)
+            script.discard(self.operations, definitions)
+            return
         with self.context.autocommit_block():
             for definition in definitions:
                 self._discard_one(definition)

@@ -34,7 +34,8 @@ _COLUMNS = """
 _CONSTRAINTS = """
     SELECT c.relname AS "table", 'constraints' AS kind, k.conname AS name, pg_get_constraintdef(k.oid) AS definition
     FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
-    WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY(%(tables)s) AND k.contype NOT IN ('n', 't')
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY(%(tables)s)
+      AND k.contype NOT IN ('n', 't')
     ORDER BY c.relname, k.conname
 """
 _INDEXES = """

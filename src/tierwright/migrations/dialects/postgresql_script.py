@@ -77,8 +77,8 @@ def survey(operations: Operations, definitions: Sequence[Definition]) -> None:
         hint = f"List them: {query}"
         operations.execute(
             f"DO $tierwright$ BEGIN IF EXISTS ({query}) THEN "
-            f"RAISE EXCEPTION USING MESSAGE = {_literal(message)}, HINT = {_literal(hint)}, ERRCODE = 'check_violation'; "
-            "END IF; END $tierwright$"
+            f"RAISE EXCEPTION USING MESSAGE = {_literal(message)}, HINT = {_literal(hint)}, "
+            "ERRCODE = 'check_violation'; END IF; END $tierwright$"
         )
 
 
