@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 
 import pytest
@@ -83,5 +84,5 @@ def test_any_sequence_of_edits_stays_a_table(removed: list[str], added: int) -> 
 @given(st.text(alphabet="ab'\"`[]-/* \n,()", max_size=40))
 def test_tokens_cover_any_text_without_overlap(text: str) -> None:
     found = sqlite_sql.tokens(text)
-    assert all(first.end <= second.start for first, second in zip(found, found[1:], strict=False))
+    assert all(first.end <= second.start for first, second in itertools.pairwise(found))
     assert not text.strip() or found or text.lstrip().startswith(("--", "/*"))
