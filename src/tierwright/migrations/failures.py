@@ -21,7 +21,7 @@ from tierwright.errors import (
 from tierwright.migrations.dialects.postgresql_locks import LOCK_NOT_AVAILABLE, sqlstate
 
 _READ_ONLY_STATES = {"25006"}  # read_only_sql_transaction
-_UNREACHABLE_CLASSES = {"08", "28", "3D", "57"}  # connection, authorization, no such database, operator intervention
+_UNREACHABLE_STATES = ("08", "28", "3D", "57P")  # connection, authorization, no such database, shutdown
 _SQLITE_READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 _SQLITE_UNREACHABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -63,7 +63,7 @@ def typed(error: DBAPIError) -> TierwrightError:
             "Another session kept a lock for too long.", remedy="Run the upgrade again.", details=details
         )
     # libpq reports a failed connection without a SQLSTATE
-    if error.connection_invalidated or state is None or state[:2] in _UNREACHABLE_CLASSES:
+    if error.connection_invalidated or state is None or state.startswith(_UNREACHABLE_STATES):
         return _unreachable(details)
     return _failed(details)
 

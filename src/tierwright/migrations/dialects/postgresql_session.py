@@ -22,15 +22,15 @@ _POLL = 0.2
 @contextmanager
 def postgresql_session(engine: Engine, options: MigrationOptions) -> Iterator[Connection]:
     """Hold the migration lock of the schema while the block runs on a second connection."""
-    with engine.connect() as keeper, engine.connect() as connection:
+    with engine.connect() as keeper, engine.connect() as connection, _never_reused(keeper, connection):
         keeper.execution_options(isolation_level="AUTOCOMMIT")
         _refuse_pooler(keeper, connection)
-        _refuse_read_only(connection)
-        _enter_schema(connection, options.schema)
         for worker in (keeper, connection):
             _lift_limits(worker)
+        _refuse_read_only(connection)
+        _enter_schema(connection, options.schema)
         connection.commit()
-        with _advisory_lock(keeper, _lock_key(connection), options), _reset_afterwards(connection):
+        with _advisory_lock(keeper, _lock_key(connection), options):
             yield connection
 
 
@@ -106,12 +106,11 @@ def _advisory_lock(keeper: Connection, key: int, options: MigrationOptions) -> I
 
 
 @contextmanager
-def _reset_afterwards(connection: Connection) -> Iterator[None]:
-    """Undo an unfinished transaction and our settings: the connection may go back to a host's pool."""
+def _never_reused(*connections: Connection) -> Iterator[None]:
+    """Close the sessions afterwards, whatever happened: a host's pool must not get them back with our settings."""
     try:
         yield
     finally:
-        if not connection.invalidated:
-            connection.rollback()
-            connection.exec_driver_sql("RESET ALL")
-            connection.commit()
+        for connection in connections:
+            if not connection.invalidated:
+                connection.invalidate()
