@@ -1,0 +1,67 @@
+"""The examination as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy.engine import Connection, Engine
+
+from tierwright.doctor.report import Finding, Report, Severity
+from tierwright.doctor.rows import row_definitions, row_findings
+from tierwright.doctor.schema import schema_findings
+from tierwright.migrations import VERSION_TABLE, catalog
+from tierwright.migrations.reading import reading_connection
+from tierwright.migrations.status import read_status
+
+
+def examine(
+    database: Any, *, schema: str | None = None, version_table: str = VERSION_TABLE, rows: bool = True
+) -> Report:
+    """Compare a database with what this release's chain makes, and look for rows that break its constraints.
+
+    Changes nothing, takes no lock, and works on a standby.
+
+    Args:
+        database: a URL, or the host's own engine: only that shows whether the host enforces SQLite's foreign keys.
+        schema: PostgreSQL schema; the connection's ``current_schema()`` unless given.
+        version_table: the table that records the revision.
+        rows: whether to read the rows too; on years of data that takes a while.
+
+    Raises:
+        ConfigurationError: bad URL or unsupported dialect.
+        DatabaseUnreachable: no connection.
+    """
+    with reading_connection(database, schema) as connection:
+        status = read_status(connection, version_table)
+        definitions = row_definitions() if rows else []
+        found = [
+            *schema_findings(status),
+            *_setting_findings(connection, is_host_engine=isinstance(database, Engine)),
+            *row_findings(connection, definitions),
+        ]
+    expected = catalog.expected(status.dialect)
+    checked = {"tables": len(expected)}
+    checked |= {kind: sum(len(table[kind]) for table in expected.values()) for kind in catalog.KINDS}
+    checked["row rules"] = len(definitions)
+    return Report(
+        dialect=status.dialect,
+        current=status.current,
+        head=status.head,
+        checked=checked,
+        findings=tuple(sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)),
+    )
+
+
+def _setting_findings(connection: Connection, *, is_host_engine: bool) -> Iterator[Finding]:
+    """Yield whether SQLite enforces foreign keys: each connection has to ask for it."""
+    if connection.dialect.name != "sqlite" or connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one():
+        return
+    where = "on this engine" if is_host_engine else "on this command's own connection; the application's may differ"
+    yield Finding(
+        "foreign-keys-not-enforced",
+        Severity.ERROR if is_host_engine else Severity.INFO,
+        "PRAGMA foreign_keys",
+        f"It is OFF {where}.",
+        "Set it on every connection: listen to the engine's 'connect' event and execute PRAGMA foreign_keys=ON.",
+    )
