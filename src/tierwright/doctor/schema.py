@@ -72,7 +72,9 @@ def _object(difference: Difference) -> str:
 def _kind(difference: Difference) -> str:
     if difference.kind != "constraints":
         return {"indexes": "index"}.get(difference.kind, difference.kind.removesuffix("s"))
-    return next((kind for prefix, kind in _CONSTRAINT_KINDS.items() if difference.name.startswith(prefix)), "constraint")
+    return next(
+        (kind for prefix, kind in _CONSTRAINT_KINDS.items() if difference.name.startswith(prefix)), "constraint"
+    )
 
 
 def _state(difference: Difference) -> str:

@@ -12,7 +12,7 @@ from tierwright.migrations.host import autogenerate_filters, merge_into
 from tierwright.migrations.names import BRANCH_LABEL, TABLE_NAMES, VERSION_TABLE
 from tierwright.migrations.options import MigrationOptions
 from tierwright.migrations.repair import repair
-from tierwright.migrations.runner import current, downgrade, head, script, upgrade
+from tierwright.migrations.runner import current, downgrade, drops_tables, head, script, upgrade
 from tierwright.migrations.session import migration_session
 from tierwright.migrations.status import SchemaStatus, adopt, check, status
 
@@ -27,6 +27,7 @@ __all__ = [
     "check",
     "current",
     "downgrade",
+    "drops_tables",
     "head",
     "merge_into",
     "migration_session",

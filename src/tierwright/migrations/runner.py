@@ -105,6 +105,21 @@ def current(database: Any, *, schema: str | None = None, version_table: str = VE
     return heads[0] if heads else None
 
 
+def drops_tables(
+    database: Any, revision: str, *, schema: str | None = None, version_table: str = VERSION_TABLE
+) -> bool:
+    """Tell whether a downgrade to ``revision`` would drop tables, and their rows; changes nothing.
+
+    Args and raises: as :func:`downgrade`.
+    """
+    found = current(database, schema=schema, version_table=version_table)
+    if found is None:
+        return False
+    with typed_errors():
+        steps = chain()._downgrade_revs(revision, found)
+    return any(getattr(step.revision.module, "CREATES", ()) for step in steps)
+
+
 def head() -> str:
     """Return the newest revision of this release."""
     (revision,) = chain().get_heads()

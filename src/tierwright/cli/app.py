@@ -1,0 +1,38 @@
+"""The root of the command: one thin module per group."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from tierwright.cli import db, output
+from tierwright.cli.doctor import doctor
+
+app = typer.Typer(
+    name="tierwright",
+    help="Which tenant may use what: migrate the database, and look after it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(db.app, name="db")
+app.command()(doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tierwright {version('tierwright')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Which tenant may use what: migrate the database, and look after it."""
+    output.settings.debug = debug
