@@ -41,7 +41,8 @@ def upgrade(
         typer.echo(f"at {migrations.current(options.required(url), schema=schema, version_table=version_table)}")
 
 
-@app.command()
+# "-1" is a revision here, not an option.
+@app.command(context_settings={"ignore_unknown_options": True})
 def downgrade(
     revision: Annotated[str, typer.Argument(help="A revision, -1, or base.")],
     url: options.Url = None,
