@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+import typer
 from sqlmodel import SQLModel
 
 from tierwright import errors, tables
+from tierwright.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -68,7 +72,28 @@ def test_every_optimisation_of_the_seed_is_in_the_summary() -> None:
         assert f"`{name}`" in summary
 
 
-def test_every_test_that_the_documentation_names_exists() -> None:
-    for page in DOCS.rglob("*.md"):
-        for path in re.findall(r"`((?:tests|src|alembic|tools|benchmarks|examples)/[\w./]+)`", page.read_text("utf-8")):
-            assert (ROOT / path).exists(), f"{page.relative_to(ROOT)} names {path}"
+def test_every_file_and_test_that_the_documentation_names_exists() -> None:
+    named = re.compile(r"`((?:tests|src|alembic|tools|benchmarks|examples)/[\w./]+)(?:::(\w+))?`")
+    for page in [ROOT / "README.md", *DOCS.rglob("*.md")]:
+        for path, function in named.findall(page.read_text("utf-8")):
+            where = f"{page.relative_to(ROOT)} names {path}::{function}"
+            assert (ROOT / path).exists(), where
+            assert not function or f"\ndef {function}(" in (ROOT / path).read_text("utf-8"), where
+
+
+def _named(command: Any, path: str = "tierwright") -> Iterator[str]:
+    """Yield every command and option of the command line."""
+    for parameter in command.params:
+        yield from (option for option in parameter.opts if option.startswith("--"))
+    for name, child in getattr(command, "commands", {}).items():
+        if not hasattr(child, "commands"):
+            yield f"## {path} {name}\n"
+        yield from _named(child, f"{path} {name}")
+
+
+def test_every_command_and_option_is_on_the_page() -> None:
+    page = (DOCS / "reference" / "command-line.md").read_text("utf-8")
+    completion = {"--install-completion", "--show-completion"}
+    named = set(_named(typer.main.get_command(app))) - completion
+    assert len(named) > 10
+    assert [name for name in named if name not in page] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import shutil
 import subprocess
@@ -108,6 +109,7 @@ class Copies:
     def __init__(self, url: str, folder: Path) -> None:
         self.url = make_url(url)
         self.folder = folder
+        self.numbers = itertools.count()
         self.made: list[str] = []
         self.databases: Databases | None = None
         self.schema: str | None = None
@@ -118,10 +120,10 @@ class Copies:
     def make(self, *, empty: bool = False) -> str:
         """Return the URL of a new copy, or of a new empty database."""
         if self.databases is None:
-            target = self.folder / f"copy{len(self.made)}.sqlite3"
+            # Never the same name twice: a killed process leaves a journal beside its file.
+            target = self.folder / f"copy{next(self.numbers)}.sqlite3"
             if not empty:
                 shutil.copy(str(self.url.database), target)
-            self.made.append(str(target))
             return f"sqlite:///{target}"
         template = "template0" if empty else str(self.url.database)
         self.made.append(self.databases.create(template, self.schema))
@@ -130,8 +132,8 @@ class Copies:
     def drop_all(self) -> None:
         """Remove the copies; pytest removes the files."""
         for name in self.made:
-            if self.databases is not None:
-                self.databases.drop(name)
+            assert self.databases is not None
+            self.databases.drop(name)
         self.made.clear()
 
 
@@ -144,7 +146,7 @@ def _only_schema(engine: Engine) -> str | None:
 def processes() -> ForkServerContext:
     """Return a way to start processes in a few milliseconds, from a clean single-threaded parent."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.migration.support"])
+    context.set_forkserver_preload(["tests.migration.support", "tests.migration.test_kill", "alembic.command", "psycopg"])
     return context
 
 
