@@ -17,10 +17,14 @@ import psycopg
 
 from benchmarks.common import libpq, percentile
 from benchmarks.data import feature_key, tenant_id
+from benchmarks.waits import PREFIX
 
 PAUSE = 0.002
-#: It touches no table, so nothing of the upgrade can lock it out: what it waits for is a processor.
-CONTROL = "no table, SELECT 1"
+#: These touch no table of ours, so no lock of the upgrade can stop them. What they wait for is a processor, and for
+#: the one that writes, the server's write-ahead log: what any index build takes from everybody.
+CONTROL_READ, CONTROL_WRITE = "no table, SELECT 1", "unrelated table, insert"
+CONTROLS = (CONTROL_READ, CONTROL_WRITE)
+CONTROL_TABLE = "CREATE TABLE unrelated (id uuid PRIMARY KEY, text text)"
 _Parameters = Callable[[int, dict[str, int]], tuple[Any, ...]]
 
 _NEW_ENTRY = (
@@ -58,7 +62,8 @@ CLIENTS: dict[str, tuple[str, _Parameters]] = {
         "SELECT feature_type FROM feature_registry WHERE feature_key = %s",
         lambda i, n: (feature_key(i % n["features"]),),
     ),
-    CONTROL: ("SELECT 1", lambda i, n: ()),
+    CONTROL_READ: ("SELECT 1", lambda i, n: ()),
+    CONTROL_WRITE: ("INSERT INTO unrelated VALUES (gen_random_uuid(), %s)", lambda i, n: ("x" * 100,)),
 }
 
 
@@ -127,11 +132,13 @@ def _run(url: str, name: str, counts: dict[str, int], ready: Any, stop: Any, que
     try:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("SET synchronous_commit = off")
+            connection.execute("SELECT set_config('application_name', %s, false)", (PREFIX + name,))
             gc.disable()
             ready.set()
             _call_until(stop, connection, *CLIENTS[name], counts, starts, seconds)
     except psycopg.Error as caught:
         error = repr(caught)
+        ready.set()
     queue.put((name, error, starts.tobytes(), seconds.tobytes()))
     queue.close()
     queue.join_thread()
@@ -151,7 +158,7 @@ def _call_until(
     while not stop.is_set():
         values = parameters(i, counts)
         start = time.perf_counter()
-        cursor.execute(statement, values, prepare=True)  # type: ignore[call-overload]
+        cursor.execute(statement, values, prepare=True)
         if cursor.description is not None:
             cursor.fetchall()
         seconds.append(time.perf_counter() - start)

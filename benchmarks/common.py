@@ -25,13 +25,14 @@ SERVER_SETTINGS = {
     "autovacuum": "on",
     "shared_buffers": "1GB",
     "max_wal_size": "4GB",
+    "min_wal_size": "2GB",  # segments are recycled, as on a server that has run for a while
     "log_min_messages": "warning",
 }
 
 
-def server(version: int) -> PostgresServer:
+def server(version: int, **settings: str) -> PostgresServer:
     """Return a PostgreSQL server of its own for a benchmark; ``with`` starts and stops it."""
-    return PostgresServer(version, **SERVER_SETTINGS)
+    return PostgresServer(version, **{**SERVER_SETTINGS, **settings})
 
 
 def libpq(url: str) -> str:

@@ -33,7 +33,9 @@ class Sql:
 
 
 SQLITE = Sql(
-    series=lambda n: f"(WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c WHERE i < {n - 1}) SELECT i FROM c)",
+    series=lambda n: (
+        f"(WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c WHERE i < {n - 1}) SELECT i FROM c)"
+    ),
     ident=lambda x: f"printf('%032x', {x})",
     padded=lambda x: f"printf('%07d', {x})",
     moment=lambda x: f"datetime({EPOCH} + {x}, 'unixepoch') || '.000000'",
@@ -138,7 +140,7 @@ def _features(sql: Sql) -> dict[str, str]:
         "feature_name": "'Feature ' || i",
         "category": "'category_' || (i % 20)",
         "feature_type": "'integer'",
-        "default_value": sql.json("'{\"enabled\": false, \"value\": 0}'"),
+        "default_value": sql.json('\'{"enabled": false, "value": 0}\''),
     }
 
 
@@ -195,7 +197,7 @@ def _components(sql: Sql, sizes: Sizes) -> dict[str, str]:
 def _configs(sql: Sql, sizes: Sizes) -> dict[str, str]:
     place = _place(sizes, sizes.configs)
     health = "CASE i % 20 WHEN 0 THEN 'degraded' WHEN 1 THEN 'unhealthy' WHEN 2 THEN NULL ELSE 'healthy' END"
-    config = f"'{{\"channel\": \"#general\", \"limit\": ' || (i % 1000) || ', \"note\": \"{_FILL}\"}}'"
+    config = f'\'{{"channel": "#general", "limit": \' || (i % 1000) || \', "note": "{_FILL}"}}\''
     return {
         "integration_key": f"'integration_' || ({place} % {PER_TENANT})",
         "tenant_id": f"'tenant_' || {sql.padded(f'{place} / {PER_TENANT}')}",

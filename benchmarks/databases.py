@@ -56,12 +56,14 @@ class _Sqlite:
         self.dropped: list[str] = []
         self.primary_key_alone: dict[str, Any] | None = None
         self._connection = connection
+        self._plans = 0
 
     def run(self, statement: str, parameters: tuple[Any, ...]) -> list[Any]:
         return self._connection.execute(statement, parameters).fetchall()
 
     def plan(self, statement: str, parameters: tuple[Any, ...]) -> str:
-        return "\n".join(row[3] for row in self.run(f"EXPLAIN QUERY PLAN {statement}", parameters))
+        self._plans += 1  # another text each time: a cached EXPLAIN does not notice that an index has gone
+        return "\n".join(row[3] for row in self.run(f"EXPLAIN QUERY PLAN {statement} -- {self._plans}", parameters))
 
     def is_scan(self, plan: str) -> bool:
         return plan.startswith("SCAN ") and "INDEX" not in plan
@@ -92,10 +94,10 @@ class _Postgresql:
         self._connection = connection
 
     def run(self, statement: str, parameters: tuple[Any, ...]) -> list[Any]:
-        return self._connection.execute(statement, parameters, prepare=True).fetchall()  # type: ignore[call-overload, no-any-return]
+        return self._connection.execute(statement, parameters, prepare=True).fetchall()
 
     def plan(self, statement: str, parameters: tuple[Any, ...]) -> str:
-        rows = self._connection.execute(f"EXPLAIN (COSTS OFF) {statement}", parameters)  # type: ignore[call-overload]
+        rows = self._connection.execute(f"EXPLAIN (COSTS OFF) {statement}", parameters)
         return "\n".join(row[0].strip() for row in rows)
 
     def is_scan(self, plan: str) -> bool:
@@ -105,8 +107,12 @@ class _Postgresql:
     def without_indexes(self, question: Question) -> Iterator[str]:
         statement = question.statement(self.dialect)
         found = self._indexes(question.table)
-        create = [definition for _, leading, primary, definition in found if leading in question.columns and not primary]
-        self.dropped = sorted(name for name, leading, primary, _ in found if leading in question.columns and not primary)
+        create = [
+            definition for _, leading, primary, definition in found if leading in question.columns and not primary
+        ]
+        self.dropped = sorted(
+            name for name, leading, primary, _ in found if leading in question.columns and not primary
+        )
         for name in self.dropped:
             self._execute(f"DROP INDEX {name}")
         self.primary_key_alone = _primary_key_alone(self, question)
@@ -139,22 +145,17 @@ class _Postgresql:
         return str(definition)
 
     def _execute(self, statement: str) -> None:
-        self._connection.execute(statement)  # type: ignore[call-overload]
+        self._connection.execute(statement)
 
 
 def _primary_key_alone(database: Database, question: Question) -> dict[str, Any] | None:
     """Measure the question with nothing but the primary key, if the planner uses that."""
     statement = question.statement(database.dialect)
-    pool = question.parameters(database.dialect, rows_of(database, question))
+    pool = question.parameters(database.dialect, int(database.run(f"SELECT count(*) FROM {question.table}", ())[0][0]))
     plan = database.plan(statement, pool[0])
     if database.is_scan(plan):
         return None
     return {"us": measure(database, statement, pool, 0.5, at_least=20).median_us, "plan": plan}
-
-
-def rows_of(database: Database, question: Question) -> int:
-    """Return how many rows the question's table has."""
-    return int(database.run(f"SELECT count(*) FROM {question.table}", ())[0][0])
 
 
 @contextmanager
@@ -185,7 +186,7 @@ def postgresql(version: int) -> Callable[[int], AbstractContextManager[Database]
             with psycopg.connect(libpq(started.url()), autocommit=True) as connection:
                 connection.execute("SET session_replication_role = replica")
                 for statement in statements("postgresql", sizes_for(rows)):
-                    connection.execute(statement)  # type: ignore[call-overload]
+                    connection.execute(statement)
                 upgrade(started.url())
                 connection.execute("VACUUM (ANALYZE)")
                 connection.execute("CHECKPOINT")

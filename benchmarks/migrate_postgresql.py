@@ -17,10 +17,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import NullPool
 
-from benchmarks.clients import CONTROL, Clients
+from benchmarks.clients import CONTROL_TABLE, CONTROLS, Clients
 from benchmarks.common import libpq, median, server
 from benchmarks.data import Sizes, statements
 from benchmarks.timeline import Timeline, watched
+from benchmarks.waits import Waits
 from tierwright.migrations import downgrade, upgrade
 from tierwright.migrations.options import MigrationOptions
 
@@ -31,18 +32,19 @@ LOCK_TIMEOUT_MS = 1000 * MigrationOptions.lock_timeout
 _SETTLE = 1.0
 
 
-def run(version: int, rows: int, rounds: int) -> dict[str, Any]:
+def run(version: int, rows: int, rounds: int, settings: dict[str, str]) -> dict[str, Any]:
     """Measure one PostgreSQL version.
 
     Args:
         version: 16 or 18.
         rows: rows in the audit log and in the tenants' configurations.
         rounds: how often everything is repeated.
+        settings: changes to the server's configuration.
 
     Returns:
         Every phase of every round, and the summary of it.
     """
-    with server(version) as started:
+    with server(version, **settings) as started:
         url = started.url()
         engine = sa.create_engine(url, poolclass=NullPool)
         sizes = _load(engine, rows)
@@ -52,13 +54,20 @@ def run(version: int, rows: int, rounds: int) -> dict[str, Any]:
             "tenants": sizes.tenants,
             "models": sizes.models,
         }
-        with Clients(url, counts) as clients, watched(engine) as timeline:
+        with Clients(url, counts) as clients, Waits(url) as waits, watched(engine) as timeline:
             phases = [phase for number in range(rounds) for phase in _round(engine, timeline, number)]
             clients.stop()
         engine.dispose()
     for phase in phases:
-        _measure(phase, clients)
-    return {"version": version, "rows": rows, "rounds": rounds, "summary": summarise(phases), "phases": phases}
+        _measure(phase, clients, waits)
+    return {
+        "version": version,
+        "settings": settings,
+        "rows": rows,
+        "rounds": rounds,
+        "summary": summarise(phases),
+        "phases": phases,
+    }
 
 
 def summarise(phases: list[dict[str, Any]]) -> dict[str, Any]:
@@ -84,7 +93,7 @@ def summarise(phases: list[dict[str, Any]]) -> dict[str, Any]:
         per_client = [
             found["per_client"][client][kind]["longest_ms"] - found["per_client"][client][baseline]["longest_ms"]
             for client in clients
-            if client != CONTROL
+            if client not in CONTROLS
         ]
         found[kind] |= {
             "above_baseline_ms": above,
@@ -102,8 +111,9 @@ def _load(engine: Engine, rows: int) -> Sizes:
     upgrade(engine, BEFORE)
     with psycopg.connect(libpq(engine.url.render_as_string(hide_password=False)), autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")  # the rows are right; do not look up each parent
+        connection.execute(CONTROL_TABLE)
         for statement in statements("postgresql", sizes):
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
         connection.execute("VACUUM (ANALYZE)")
     return sizes
 
@@ -152,7 +162,7 @@ def _open_transaction(engine: Engine, timeline: Timeline) -> Iterator[None]:
         with psycopg.connect(url) as connection:
             tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
             for (table,) in tables.fetchall():
-                connection.execute(f"SELECT 1 FROM {table} LIMIT 1")  # type: ignore[call-overload]
+                connection.execute(f"SELECT 1 FROM {table} LIMIT 1")
             reading.set()
             changing.wait(60)
             time.sleep(HELD_SECONDS)
@@ -173,22 +183,23 @@ def _open_transaction(engine: Engine, timeline: Timeline) -> Iterator[None]:
         timeline.watcher = lambda _statement: None
 
 
-def _measure(phase: dict[str, Any], clients: Clients) -> None:
+def _measure(phase: dict[str, Any], clients: Clients, waits: Waits) -> None:
     """Fill in what the clients saw during a phase, and which statement ran during the longest wait."""
     start, end = phase["start"], phase["end"]
     timeline = Timeline()
     timeline.statements = phase.pop("statements")
     phase["clients"] = clients.during(start, end)
     phase["seconds"] = end - start
-    phase["control_ms"] = phase["clients"][CONTROL]["longest_ms"]
-    on_tables = {name: seen for name, seen in phase["clients"].items() if name != CONTROL}
+    phase["control_ms"] = max(phase["clients"][name]["longest_ms"] for name in CONTROLS)
+    on_tables = {name: seen for name, seen in phase["clients"].items() if name not in CONTROLS}
     phase["longest_client"] = max(on_tables, key=lambda name: on_tables[name]["longest_ms"])
     phase["longest_ms"] = on_tables[phase["longest_client"]]["longest_ms"]
-    for seen in phase["clients"].values():
+    for name, seen in phase["clients"].items():
         seen["during"] = timeline.at(seen["longest_at"], seen["longest_ms"] / 1000)
+        seen["waited_for"] = waits.of(name, seen["longest_at"], seen["longest_at"] + seen["longest_ms"] / 1000)
         seen["longest_at"] -= start
     if timeline.statements:
         phase["slowest_statements"] = timeline.slowest(8)
-        phase["changes"] = sum("_tierwright_probe" not in text and text.startswith(("ALTER", "CREATE", "DROP"))
-                               for _, _, text in timeline.statements)
+        changes = [text for _, _, text in timeline.statements if text.startswith(("ALTER", "CREATE", "DROP"))]
+        phase["changes"] = sum("_tierwright_probe" not in text for text in changes)
     phase["start"], phase["end"] = 0.0, end - start

@@ -61,7 +61,7 @@ class Timeline:
 def watched(engine: Engine) -> Iterator[Timeline]:
     """Record the statements of ``engine`` during the block."""
     timeline = Timeline()
-    hooks = {
+    hooks: dict[str, Callable[..., Any]] = {
         "before_cursor_execute": timeline._before,
         "after_cursor_execute": timeline._after,
         "handle_error": timeline._failed,

@@ -11,6 +11,7 @@
     │   ├── DatabaseUnreachable
     │   ├── DatabaseReadOnly
     │   ├── SchemaNotFound
+    │   ├── PrivilegeMissing
     │   └── PoolerDetected
     ├── MigrationError              the chain refuses to go on; nothing was changed
     │   ├── TableNameTaken
@@ -108,6 +109,10 @@ class DatabaseReadOnly(DatabaseError):
 
 class SchemaNotFound(DatabaseError):
     """The PostgreSQL schema that was asked for does not exist."""
+
+
+class PrivilegeMissing(DatabaseError):
+    """The database role may not do what was asked."""
 
 
 class PoolerDetected(DatabaseError):

@@ -234,9 +234,9 @@ def objects(engine: Engine) -> list[tuple[object, ...]]:
     query = (
         "SELECT name, rootpage, sql FROM sqlite_master ORDER BY 1"
         if engine.dialect.name == "sqlite"
-        else "SELECT relname::text, oid FROM pg_class WHERE relnamespace = current_schema()::regnamespace "
+        else "SELECT relname::text, oid FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace "
         "UNION ALL SELECT conname::text, oid FROM pg_constraint "
-        "WHERE connamespace = current_schema()::regnamespace ORDER BY 1, 2"
+        "WHERE connamespace = quote_ident(current_schema())::regnamespace ORDER BY 1, 2"
     )
     with engine.connect() as connection:
         return [tuple(row) for row in connection.exec_driver_sql(query)]

@@ -109,7 +109,7 @@ def _postgresql_index(connection: Connection, name: str) -> tuple[str, list[tupl
             "ARRAY(SELECT pg_get_indexdef(i.indexrelid, n, true) FROM generate_series(1, i.indnkeyatts) n) AS columns, "
             "ARRAY(SELECT (i.indoption[n - 1] & 1) = 1 FROM generate_series(1, i.indnkeyatts) n) AS descending "
             "FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid "
-            "WHERE x.relname = :name AND x.relnamespace = current_schema()::regnamespace"
+            "WHERE x.relname = :name AND x.relnamespace = quote_ident(current_schema())::regnamespace"
         ),
         {"name": name},
     ).one()

@@ -22,6 +22,7 @@ from tierwright.migrations.urls import require_supported
 #: table -> kind ("columns", "constraints", "indexes", "triggers") -> name -> definition
 Catalog = dict[str, dict[str, dict[str, str]]]
 KINDS = ("columns", "constraints", "indexes", "triggers")
+_SINGULAR = {"columns": "column", "constraints": "constraint", "indexes": "index", "triggers": "trigger"}
 _READERS = {"sqlite": read_sqlite, "postgresql": read_postgresql}
 
 
@@ -47,7 +48,7 @@ class Difference:
         return self.expected is None
 
     def __str__(self) -> str:
-        where = self.table if self.kind == "table" else f"{self.table}: {self.kind.removesuffix('s')} {self.name}"
+        where = self.table if self.kind == "table" else f"{self.table}: {_SINGULAR[self.kind]} {self.name}"
         if self.found is None:
             return f"{where} is missing (expected: {self.expected})"
         if self.expected is None:

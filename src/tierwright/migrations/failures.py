@@ -15,11 +15,13 @@ from tierwright.errors import (
     DatabaseUnreachable,
     LockNotAcquired,
     MigrationFailed,
+    PrivilegeMissing,
     RevisionUnknown,
     TierwrightError,
 )
 from tierwright.migrations.dialects.postgresql_locks import LOCK_NOT_AVAILABLE, sqlstate
 
+_NO_PRIVILEGE = "42501"
 _READ_ONLY_STATES = {"25006"}  # read_only_sql_transaction
 _UNREACHABLE_STATES = ("08", "28", "3D", "57P")  # connection, authorization, no such database, shutdown
 _SQLITE_READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
@@ -39,6 +41,8 @@ def typed_errors() -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise typed(error) from error
+    except sqlite3.Error as error:  # from the statements that go past SQLAlchemy, to the driver
+        raise _typed_sqlite(error, {"driver_error": _said(error), "statement": None}) from error
     except PoolTimeout as error:
         raise DatabaseUnreachable(
             "The engine's pool gave no connection in time; a migration on PostgreSQL needs two.",
@@ -52,7 +56,7 @@ def typed_errors() -> Iterator[None]:
 
 def typed(error: DBAPIError) -> TierwrightError:
     """Return the typed error for a driver's error."""
-    details = {"driver_error": str(error.orig), "statement": error.statement}
+    details = {"driver_error": _said(error.orig), "statement": error.statement}
     if isinstance(error.orig, sqlite3.Error):
         return _typed_sqlite(error.orig, details)
     state = sqlstate(error)
@@ -62,10 +66,21 @@ def typed(error: DBAPIError) -> TierwrightError:
         return LockNotAcquired(
             "Another session kept a lock for too long.", remedy="Run the upgrade again.", details=details
         )
+    if state == _NO_PRIVILEGE:
+        return PrivilegeMissing(
+            f"The database role lacks a privilege: {details['driver_error']}.",
+            remedy="Grant it; the operator's guide lists what migrations, doctor and the application need.",
+            details=details,
+        )
     # libpq reports a failed connection without a SQLSTATE
     if error.connection_invalidated or state is None or state.startswith(_UNREACHABLE_STATES):
         return _unreachable(details)
     return _failed(details)
+
+
+def _said(error: BaseException | None) -> str:
+    """Return what the driver says of the error, without the excerpt of the statement that PostgreSQL adds."""
+    return str(error).partition("\nLINE ")[0].strip()
 
 
 def _typed_sqlite(error: sqlite3.Error, details: dict[str, str | None]) -> TierwrightError:

@@ -16,6 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
+from tierwright.migrations.names import TABLE_NAMES
 from tierwright.migrations.options import OPTIONS_KEY, MigrationOptions
 from tierwright.migrations.session import migration_session
 from tierwright.migrations.urls import migration_url
@@ -61,6 +62,8 @@ def _render_sqlite(context: Any, options: MigrationOptions) -> None:
             _run(connection, options, lambda heads, _context: context.script._upgrade_revs(start, heads))
         output("-- Run it with the sqlite3 shell and -bail, on a database that nothing else writes to.")
         output("PRAGMA foreign_keys=OFF;\nBEGIN IMMEDIATE;\n")
+        if start is not None:
+            output(_guard(connection))
         with _recorded(connection, output):
             _run(connection, options, migration.opts["fn"])
         output("\nCOMMIT;\nPRAGMA foreign_key_check;\nPRAGMA foreign_keys=ON;")
@@ -73,6 +76,22 @@ def _run(connection: Connection, options: MigrationOptions, plan: Any) -> None:
     )
     with Operations.context(shadow):
         shadow.run_migrations()
+
+
+def _guard(connection: Connection) -> str:
+    """Return statements that fail where a table of ours is not as released: the script would drop what was added."""
+    objects = "SELECT sql FROM sqlite_master WHERE tbl_name = '{}' AND sql IS NOT NULL ORDER BY type, name"
+    lines = [
+        "-- Fails here if the application added anything to these tables: a live upgrade keeps it, a script cannot.",
+        "CREATE TEMP TABLE tierwright_guard (as_released INTEGER CHECK (as_released));",
+    ]
+    for table in sorted(set(sa.inspect(connection).get_table_names()).intersection(TABLE_NAMES)):
+        released = "\n".join(connection.exec_driver_sql(objects.format(table)).scalars()).replace("'", "''")
+        lines.append(
+            f"INSERT INTO tierwright_guard SELECT group_concat(sql, char(10)) = '{released}' "
+            f"FROM ({objects.format(table)});"
+        )
+    return "\n".join([*lines, "DROP TABLE tierwright_guard;\n"])
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.engine import Connection, Engine
 
 from tierwright.errors import DatabaseUnreachable
+from tierwright.migrations.dialects.postgresql_session import enter_schema, translated_schema
 from tierwright.migrations.failures import typed_errors
 from tierwright.migrations.urls import migration_engine
 
@@ -21,12 +22,14 @@ def reading_connection(database: Any, schema: str | None = None) -> Iterator[Con
     Raises:
         ConfigurationError: bad URL or unsupported dialect.
         DatabaseUnreachable: no connection; a SQLite file that does not exist is not created.
+        SchemaNotFound: no such schema.
     """
     engine = migration_engine(database)
     _refuse_missing_file(engine)
     with typed_errors(), engine.connect() as connection:
-        if connection.dialect.name == "postgresql" and schema is not None:
-            connection.exec_driver_sql("SELECT set_config('search_path', quote_ident(%s), true)", (schema,))
+        if connection.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="READ COMMITTED", schema_translate_map=None)
+            enter_schema(connection, schema or translated_schema(engine), for_transaction=True)
         yield connection
         connection.rollback()
 

@@ -102,7 +102,8 @@ def current(database: Any, *, schema: str | None = None, version_table: str = VE
     with reading_connection(database, schema) as connection:
         context = MigrationContext.configure(connection, opts={"version_table": version_table})
         heads = context.get_current_heads()
-    return heads[0] if heads else None
+    ours = {revision.revision for revision in chain().walk_revisions()}
+    return next((revision for revision in heads if revision in ours), heads[0] if heads else None)
 
 
 def drops_tables(

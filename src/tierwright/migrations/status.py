@@ -39,13 +39,19 @@ class SchemaStatus:
 
     @property
     def drift(self) -> tuple[Difference, ...]:
-        """The differences that break the contract: not what the host added."""
-        return tuple(difference for difference in self.differences if not difference.is_addition)
+        """The differences that break the contract: not what the host added.
+
+        Beyond head, where revisions only expand, these are tables and columns that are missing.
+        """
+        broken = (difference for difference in self.differences if not difference.is_addition)
+        if self.is_known:
+            return tuple(broken)
+        return tuple(item for item in broken if item.found is None and item.kind in ("table", "columns"))
 
     @property
     def ok(self) -> bool:
-        """True where the application can run: at head without drift, or beyond it (revisions only expand)."""
-        return not self.is_known or (self.current == self.head and not self.drift)
+        """True where the application can run: at head or beyond it, without drift."""
+        return not self.pending and not self.drift
 
 
 def status(database: Any, *, schema: str | None = None, version_table: str = VERSION_TABLE) -> SchemaStatus:
@@ -85,8 +91,9 @@ def read_status(connection: Connection, version_table: str = VERSION_TABLE) -> S
     """Return the status of the database behind an open connection."""
     context = MigrationContext.configure(connection, opts={"version_table": version_table})
     heads = context.get_current_heads()
-    current = heads[0] if heads else None
     revisions = [revision.revision for revision in chain().walk_revisions()]  # newest first
+    # A host that merged our chain into its own keeps several heads in one table.
+    current = next((head for head in heads if head in revisions), heads[0] if heads else None)
     dialect = connection.dialect.name
     return SchemaStatus(
         dialect=dialect,

@@ -75,7 +75,7 @@ class Dialect(ABC):
         if self.context.as_sql:
             return
         inspector = sa.inspect(self.connection)
-        present = {*inspector.get_table_names(), *inspector.get_view_names()}
+        present = {self.folded_name(name) for name in (*inspector.get_table_names(), *inspector.get_view_names())}
         taken = [name for name in names if name in present]
         if taken:
             raise TableNameTaken(
@@ -84,6 +84,10 @@ class Dialect(ABC):
                 "them, or migrate into a schema (PostgreSQL) or file (SQLite) of its own.",
                 details={"tables": taken},
             )
+
+    def folded_name(self, name: str) -> str:
+        """Return ``name`` so that names which the database takes for the same are equal."""
+        return name
 
     def missing_column(self, wanted: Column) -> bool:
         """Tell whether a column is missing; a column of that name and another type or nullability is refused.

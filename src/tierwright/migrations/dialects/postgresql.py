@@ -85,9 +85,9 @@ class PostgresqlDialect(Dialect):
     def _create_index(self, index: Index) -> None:
         """Build the index online; a duplicate that slipped in meanwhile leaves nothing behind."""
         try:
-            self._run.patient(script.create_index(index))
+            self._run.patient(script.create_index(index), undo=lambda: self._discard_index(index))
         except IntegrityError:
-            self._discard_one(index)
+            self._discard_index(index)
             preflight.refuse(preflight.findings(self.connection, [index]))
             raise
 

@@ -32,7 +32,7 @@ def relation(connection: Connection, name: str) -> Relation | None:
                (SELECT conname FROM pg_constraint WHERE conindid = c.oid AND contype IN ('p', 'u', 'x')) AS conname
         FROM pg_class c
         LEFT JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_class t ON t.oid = i.indrelid
-        WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = %s
+        WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relname = %s
         """,
         (name,),
     ).one_or_none()
@@ -55,7 +55,7 @@ def constraint(connection: Connection, table: str, name: str) -> str | None:
         """
         SELECT pg_get_constraintdef(oid) AS definition FROM pg_constraint
         WHERE conrelid = (SELECT oid FROM pg_class
-                          WHERE relnamespace = current_schema()::regnamespace AND relname = %s)
+                          WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relname = %s)
           AND conname = %s
         """,
         (table, name),
@@ -69,7 +69,7 @@ def trigger(connection: Connection, table: str, name: str) -> str | None:
         """
         SELECT pg_get_triggerdef(oid, true) AS definition FROM pg_trigger
         WHERE tgrelid = (SELECT oid FROM pg_class
-                         WHERE relnamespace = current_schema()::regnamespace AND relname = %s)
+                         WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relname = %s)
           AND tgname = %s AND tgenabled <> 'D'
         """,
         (table, name),

@@ -7,7 +7,7 @@ others their turn, and tries again. https://www.postgresql.org/docs/current/expl
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.engine import Connection
@@ -17,6 +17,8 @@ from tierwright.errors import LockNotAcquired
 from tierwright.migrations.options import MigrationOptions
 
 LOCK_NOT_AVAILABLE = "55P03"
+DEADLOCK_DETECTED = "40P01"
+DUPLICATE_TABLE = "42P07"  # also for an index
 _PAUSE_FIRST, _PAUSE_LONGEST = 0.1, 2.0
 
 
@@ -42,22 +44,34 @@ class StatementRunner:
         give_up = time.monotonic() + self.options.lock_wait
         pause = _PAUSE_FIRST
         with self._lock_timeout(self.options.lock_timeout):
-            while not self._attempt(statement):
+            while not self._attempt(statement, LOCK_NOT_AVAILABLE):
                 if time.monotonic() + pause > give_up:
                     raise self._not_acquired(statement)
                 time.sleep(pause)
                 pause = min(pause * 2, _PAUSE_LONGEST)
 
-    def patient(self, statement: str) -> None:
-        """Run a CONCURRENTLY statement: it waits for old transactions, but nobody waits for it."""
-        with self._lock_timeout(0):
-            self.connection.exec_driver_sql(statement)
+    def patient(self, statement: str, undo: Callable[[], None] | None = None) -> None:
+        """Run a CONCURRENTLY statement: it waits for old transactions, but nobody waits for it.
 
-    def _attempt(self, statement: str) -> bool:
+        The server process of a migrator that was killed may still be building. Then the two wait for each other, and
+        PostgreSQL ends one of them; or the other gets there first. We ``undo`` what is there and try again.
+
+        Raises:
+            LockNotAcquired: it went on like that until ``lock_wait``.
+        """
+        give_up = time.monotonic() + self.options.lock_wait
+        with self._lock_timeout(0):
+            while not self._attempt(statement, DEADLOCK_DETECTED, DUPLICATE_TABLE):
+                if time.monotonic() > give_up:
+                    raise self._not_acquired(statement)
+                if undo is not None:
+                    undo()
+
+    def _attempt(self, statement: str, *hindrances: str) -> bool:
         try:
             self.connection.exec_driver_sql(statement)
         except DBAPIError as error:
-            if sqlstate(error) != LOCK_NOT_AVAILABLE:
+            if sqlstate(error) not in hindrances:
                 raise
             return False
         return True

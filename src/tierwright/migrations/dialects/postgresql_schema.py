@@ -12,7 +12,8 @@ Description = dict[str, dict[str, str]]
 
 _TABLES = """
     SELECT relname AS "table", 'table' AS kind, relname AS name, '' AS definition FROM pg_class
-    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND relname = ANY(%(tables)s)
+    WHERE relnamespace = quote_ident(current_schema())::regnamespace
+      AND relkind IN ('r', 'p') AND relname = ANY(%(tables)s)
 """
 _COLUMNS = """
     SELECT c.relname AS "table", 'columns' AS kind, a.attname AS name,
@@ -26,7 +27,8 @@ _COLUMNS = """
     JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_collation l ON l.oid = a.attcollation
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND c.relname = ANY(%(tables)s)
+    WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
+      AND c.relkind IN ('r', 'p') AND c.relname = ANY(%(tables)s)
       AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY c.relname, a.attnum
 """
@@ -34,7 +36,8 @@ _COLUMNS = """
 _CONSTRAINTS = """
     SELECT c.relname AS "table", 'constraints' AS kind, k.conname AS name, pg_get_constraintdef(k.oid) AS definition
     FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
-    WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY(%(tables)s)
+    WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
+      AND c.relname = ANY(%(tables)s)
       AND k.contype NOT IN ('n', 't')
     ORDER BY c.relname, k.conname
 """
@@ -43,7 +46,8 @@ _INDEXES = """
            pg_get_indexdef(i.indexrelid)
            || CASE WHEN i.indisvalid AND i.indisready AND i.indislive THEN '' ELSE ' INVALID' END AS definition
     FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
-    WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY(%(tables)s)
+    WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
+      AND c.relname = ANY(%(tables)s)
       AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x'))
     ORDER BY c.relname, x.relname
 """
@@ -51,7 +55,8 @@ _TRIGGERS = """
     SELECT c.relname AS "table", 'triggers' AS kind, t.tgname AS name,
            pg_get_triggerdef(t.oid, true) || CASE WHEN t.tgenabled = 'D' THEN ' DISABLED' ELSE '' END AS definition
     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-    WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY(%(tables)s) AND NOT t.tgisinternal
+    WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
+      AND c.relname = ANY(%(tables)s) AND NOT t.tgisinternal
     ORDER BY c.relname, t.tgname
 """
 

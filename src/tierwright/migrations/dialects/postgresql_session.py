@@ -23,12 +23,14 @@ _POLL = 0.2
 def postgresql_session(engine: Engine, options: MigrationOptions) -> Iterator[Connection]:
     """Hold the migration lock of the schema while the block runs on a second connection."""
     with engine.connect() as keeper, engine.connect() as connection, _never_reused(keeper, connection):
-        keeper.execution_options(isolation_level="AUTOCOMMIT")
+        # Whatever the host's engine does by default: committing by itself, translating schemas.
+        keeper.execution_options(isolation_level="AUTOCOMMIT", schema_translate_map=None)
+        connection.execution_options(isolation_level="READ COMMITTED", schema_translate_map=None)
         _refuse_pooler(keeper, connection)
         for worker in (keeper, connection):
             _lift_limits(worker)
         _refuse_read_only(connection)
-        _enter_schema(connection, options.schema)
+        enter_schema(connection, options.schema or translated_schema(engine))
         connection.commit()
         with _advisory_lock(keeper, _lock_key(connection), options):
             yield connection
@@ -55,8 +57,23 @@ def _refuse_read_only(connection: Connection) -> None:
         )
 
 
-def _enter_schema(connection: Connection, schema: str | None) -> None:
-    """Make the schema the only one on ``search_path``, so that unqualified names mean our tables and no others."""
+def translated_schema(engine: Engine) -> str | None:
+    """Return the schema in which the host's engine looks for tables that name none, if it says so."""
+    translations = engine.get_execution_options().get("schema_translate_map") or {}
+    return translations.get(None)
+
+
+def enter_schema(connection: Connection, schema: str | None, *, for_transaction: bool = False) -> None:
+    """Make the schema the only one on ``search_path``, so that unqualified names mean our tables and no others.
+
+    Args:
+        connection: where to set it.
+        schema: its name; the connection's ``current_schema()`` if None.
+        for_transaction: set it for the open transaction only.
+
+    Raises:
+        SchemaNotFound: it does not exist.
+    """
     wanted = schema or connection.exec_driver_sql("SELECT current_schema()").scalar_one()
     found = connection.exec_driver_sql("SELECT 1 FROM pg_namespace WHERE nspname = %s", (wanted,)).scalar()
     if wanted is None or found is None:
@@ -65,12 +82,14 @@ def _enter_schema(connection: Connection, schema: str | None) -> None:
             remedy="Create it first (CREATE SCHEMA), owned by the migrating role.",
             details={"schema": wanted},
         )
-    connection.exec_driver_sql("SELECT set_config('search_path', quote_ident(%s), false)", (wanted,))
+    connection.exec_driver_sql("SELECT set_config('search_path', quote_ident(%s), %s)", (wanted, for_transaction))
 
 
 def _lift_limits(connection: Connection) -> None:
     for setting in ("statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"):
         connection.exec_driver_sql(f"SET {setting} = 0")
+    # A migrator that was killed must not go on building for nobody.
+    connection.exec_driver_sql("SET client_connection_check_interval = '2s'")
     # For statements outside of the helpers (CREATE TABLE, DROP TABLE): nobody queues behind one for longer.
     connection.exec_driver_sql("SET lock_timeout = '2s'")
 

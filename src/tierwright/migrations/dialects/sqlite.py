@@ -45,6 +45,9 @@ class SqliteDialect(Dialect):
     def missing(self, definitions: Iterable[Definition]) -> list[Definition]:
         return [definition for definition in definitions if not self._exists(definition)]
 
+    def folded_name(self, name: str) -> str:
+        return name.lower()
+
     def render_survey(self, definitions: Sequence[Definition]) -> None:
         self._refuse_offline()
 

@@ -1,0 +1,170 @@
+"""The tables of docs/explanation/benchmarks.md, from the results as JSON, put between the page's markers.
+
+python -m benchmarks.tables
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clients import CONTROLS
+from benchmarks.common import RESULTS, median
+
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "benchmarks.md"
+_BLOCK = re.compile(r"(<!-- table: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main(results: Path = RESULTS, page: Path = PAGE) -> None:
+    """Rewrite the page's tables."""
+    stored = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(results.glob("*.json"))}
+    made = tables(stored)
+    text = page.read_text("utf-8")
+    page.write_text(_BLOCK.sub(lambda match: f"{match[1]}\n{made[match['name']]}\n{match[3]}", text), "utf-8")
+
+
+def tables(stored: dict[str, Any]) -> dict[str, str]:
+    """Return every table as Markdown, by the name in its marker."""
+    postgresql, sqlite = stored["migrate_postgresql"], stored["migrate_sqlite"]
+    made = {
+        "queries": _queries(stored["queries"]["results"]),
+        "primary-key": _primary_key(stored["queries"]["results"]),
+        "goals": _goals(postgresql["servers"]),
+        "sqlite": _sqlite(sqlite),
+        "sqlite-statements": _statements(sqlite["modes"]["delete"]["slowest_statements"]),
+        "versions": _versions(stored),
+    }
+    for server in postgresql["servers"]:
+        made[f"waits-{server['version']}"] = _waits(server)
+        made[f"worst-{server['version']}"] = _worst(server)
+    return made
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _time(us: float) -> str:
+    return f"{us / 1000:,.0f} ms" if us >= 10_000 else f"{us / 1000:.1f} ms" if us >= 1000 else f"{us:.0f} µs"
+
+
+def _queries(results: list[dict[str, Any]]) -> str:
+    rows = []
+    for database, question in dict.fromkeys((each["database"], each["question"]) for each in results):
+        found = [each for each in results if (each["database"], each["question"]) == (database, question)]
+        without, indexed = ([_time(each[key]) for each in found] for key in ("without_us", "with_us"))
+        rows.append(
+            [f"{database}: {question}", " / ".join(without), " / ".join(indexed), f"{found[-1]['ratio']:,.0f} times"]
+        )
+    sizes = " / ".join(f"{rows:,}" for rows in dict.fromkeys(each["rows"] for each in results))
+    return _markdown(("question", f"without, at {sizes} rows", "with its index", "faster at the most rows"), rows)
+
+
+def _primary_key(results: list[dict[str, Any]]) -> str:
+    largest = max(each["rows"] for each in results)
+    rows = [
+        [each["database"], each["question"], _time(alone["us"]), _time(each["with_us"]), _time(each["without_us"])]
+        for each in results
+        if each["rows"] == largest and (alone := each["primary_key_alone"])
+    ]
+    return _markdown(("database", "question", "primary key alone", "the seed's index", "neither"), rows)
+
+
+def _goals(servers: list[dict[str, Any]]) -> str:
+    rows = []
+    for server in servers:
+        for kind, baseline, title in (
+            ("upgrade", "baseline", "upgrade"),
+            ("held", "held_baseline", "behind a 2 s transaction"),
+        ):
+            found, idle = server["summary"][kind], server["summary"][baseline]
+            rows.append(
+                [
+                    f"PostgreSQL {server['version']}, {title}",
+                    f"{found['seconds']:.1f} s",
+                    f"{idle['longest_ms']:.1f} ms",
+                    f"{found['longest_ms']:.1f} ms",
+                    f"{found['above_baseline_ms']:+.1f} ms",
+                    f"{found['worst_client_above_baseline_ms']:+.1f} ms",
+                    f"+{found['allowed_ms']:.0f} ms",
+                    "met" if found["met"] else "**missed**",
+                ]
+            )
+    head = ("", "takes", "longest wait without", "with", "difference", "worst single client", "allowed", "")
+    return _markdown(head, rows)
+
+
+def _waits(server: dict[str, Any]) -> str:
+    kinds = ("baseline", "upgrade", "held_baseline", "held")
+    clients = server["summary"]["per_client"]
+    rows = [
+        [
+            f"*{client}*" if client in CONTROLS else client,
+            f"{seen['baseline']['p50_ms']:.2f} → {seen['upgrade']['p50_ms']:.2f}",
+            *(f"{seen[kind]['longest_ms']:.1f}" for kind in kinds),
+        ]
+        for client, seen in sorted(clients.items(), key=lambda item: (item[0] in CONTROLS, item[0]))
+    ]
+    head = ("client", "p50", "longest: without", "upgrade", "without", "behind a 2 s transaction")
+    return _markdown(head, rows)
+
+
+def _worst(server: dict[str, Any]) -> str:
+    rows = []
+    for phase in server["phases"]:
+        if phase["kind"] in ("upgrade", "held"):
+            seen = phase["clients"][phase["longest_client"]]
+            waited = ", ".join(seen["waited_for"]) or "(not seen waiting for a lock, the log or the disk)"
+            rows.append(
+                [
+                    f"{phase['round'] + 1}, {phase['kind']}",
+                    f"{phase['longest_ms']:.1f} ms",
+                    f"{phase['control_ms']:.1f} ms",
+                    phase["longest_client"],
+                    f"`{seen['during'][:60]}`",
+                    waited,
+                ]
+            )
+    return _markdown(("round", "longest wait", "of a control", "client", "statement then", "waited for"), rows)
+
+
+def _sqlite(result: dict[str, Any]) -> str:
+    rows = [
+        [
+            f"{mode}",
+            f"{median(found['raw_s']):.2f} s",
+            f"{median(found['upgrade_s']):.2f} s",
+            f"{found['ratio']:.2f}",
+            f"{min(found['ratios']):.2f} to {max(found['ratios']):.2f}",
+            "met" if found["met"] else "**missed**",
+        ]
+        for mode, found in result["modes"].items()
+    ]
+    return _markdown(("journal mode", "by hand", "upgrade", "ratio (median)", "ratios", "at most 1.2"), rows)
+
+
+def _statements(slowest: list[list[Any]]) -> str:
+    return _markdown(("statement", "ms"), [[f"`{text[:90]}`", f"{ms:,.0f}"] for ms, text in slowest[:8]])
+
+
+def _versions(stored: dict[str, Any]) -> str:
+    stamp = stored["queries"]["stamp"]
+    servers = ", ".join(str(server["version"]) for server in stored["migrate_postgresql"]["servers"])
+    versions = stamp["versions"]
+    rows = [
+        ["machine", f"{stamp['cores']} cores, 24 GiB VM"],
+        ["Python", stamp["python"]],
+        ["SQLite", stamp["sqlite"]],
+        ["PostgreSQL", servers],
+        *([name, version] for name, version in versions.items()),
+        ["load before (1 min)", ", ".join(f"{name} {found['stamp']['load_before']}" for name, found in stored.items())],
+    ]
+    return _markdown(("", ""), rows)
+
+
+if __name__ == "__main__":
+    main()
