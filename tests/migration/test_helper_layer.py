@@ -234,7 +234,8 @@ def objects(engine: Engine) -> list[tuple[object, ...]]:
     query = (
         "SELECT name, rootpage, sql FROM sqlite_master ORDER BY 1"
         if engine.dialect.name == "sqlite"
-        else "SELECT relname::text, oid FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace "
+        else "SELECT relname::text, oid FROM pg_class "
+        "WHERE relnamespace = quote_ident(current_schema())::regnamespace "
         "UNION ALL SELECT conname::text, oid FROM pg_constraint "
         "WHERE connamespace = quote_ident(current_schema())::regnamespace ORDER BY 1, 2"
     )

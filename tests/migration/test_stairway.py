@@ -98,7 +98,8 @@ def _everything(engine: Engine) -> list[str]:
     query = (
         "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master ORDER BY 1"
         if engine.dialect.name == "sqlite"
-        else "SELECT relkind::text || ' ' || relname FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace "
+        else "SELECT relkind::text || ' ' || relname FROM pg_class "
+        "WHERE relnamespace = quote_ident(current_schema())::regnamespace "
         "UNION ALL SELECT 'constraint ' || conname FROM pg_constraint "
         "WHERE connamespace = quote_ident(current_schema())::regnamespace ORDER BY 1"
     )
