@@ -30,8 +30,8 @@ _DUMP_POSTGRESQL = (
     f"SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname {_USER} AND nspname !~ '^pg_'",
     "SELECT concat_ws(' ', 'relation', relkind, c.oid::regclass, reloptions::text) FROM pg_class c "
     f"WHERE relnamespace::regnamespace::text {_USER}",
-    "SELECT concat_ws(' ', 'column', attrelid::regclass, attnum, attname, format_type(atttypid, atttypmod), attnotnull, "
-    "attgenerated, pg_get_expr(adbin, adrelid), attcollation::regcollation) FROM pg_attribute a "
+    "SELECT concat_ws(' ', 'column', attrelid::regclass, attnum, attname, format_type(atttypid, atttypmod), "
+    "attnotnull, attgenerated, pg_get_expr(adbin, adrelid), attcollation::regcollation) FROM pg_attribute a "
     "JOIN pg_class c ON c.oid = attrelid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum "
     f"WHERE relnamespace::regnamespace::text {_USER} AND attnum > 0 AND NOT attisdropped",
     "SELECT concat_ws(' ', 'constraint', conrelid::regclass, conname, pg_get_constraintdef(oid), convalidated) "
@@ -81,7 +81,8 @@ def leftovers(engine: Engine) -> list[str]:
     else:
         queries = [
             "SELECT relname FROM pg_class WHERE relname ~ '^_(tierwright|alembic)'",
-            "SELECT 'invalid ' || indexrelid::regclass FROM pg_index WHERE NOT (indisvalid AND indisready AND indislive)",
+            "SELECT 'invalid ' || indexrelid::regclass FROM pg_index "
+            "WHERE NOT (indisvalid AND indisready AND indislive)",
             "SELECT 'not valid ' || conname FROM pg_constraint WHERE NOT convalidated",
             "SELECT 'lock ' || pid FROM pg_locks WHERE locktype = 'advisory' "
             "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
@@ -146,7 +147,9 @@ def _only_schema(engine: Engine) -> str | None:
 def processes() -> ForkServerContext:
     """Return a way to start processes in a few milliseconds, from a clean single-threaded parent."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.migration.support", "tests.migration.test_kill", "alembic.command", "psycopg"])
+    context.set_forkserver_preload(
+        ["tests.migration.support", "tests.migration.test_kill", "alembic.command", "psycopg"]
+    )
     return context
 
 

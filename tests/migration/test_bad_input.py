@@ -389,7 +389,7 @@ DIRT = {
 KEYS = {
     "fk_model_registry_feature": ["no.such"],
     "fk_component_registry_feature": ["no.component"],
-    "fk_integration_registry_feature": ["it's % \"odd\""],
+    "fk_integration_registry_feature": ['it\'s % "odd"'],
     "chk_health_status": ["slack/acme"],
     "idx_tier_features_tier_key": [f"{rows.ident(12).hex}/models.openai", f"{rows.ident(12)}/models.openai"],
 }
@@ -410,7 +410,9 @@ def soil(engine: Engine, constraint: str) -> None:
             table = SQLModel.metadata.tables["license_tier_features"]
             connection.execute(table.insert().values({**rows.ROWS["license_tier_features"][0], "id": rows.ident(99)}))
         else:
-            connection.exec_driver_sql(statement.replace("%", "%%") if engine.dialect.name == "postgresql" else statement)
+            connection.exec_driver_sql(
+                statement.replace("%", "%%") if engine.dialect.name == "postgresql" else statement
+            )
 
 
 @pytest.mark.parametrize("constraint", DIRT)

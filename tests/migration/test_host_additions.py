@@ -29,7 +29,7 @@ BOTH = [
     "CREATE INDEX app_desc ON tenant_integration_configs (updated_at DESC, tenant_id)",
     "CREATE UNIQUE INDEX app_partial ON component_registry (display_name) WHERE feature_key IS NOT NULL",
     "CREATE INDEX app_expression ON model_registry (lower(provider), app_number DESC)",
-    "CREATE INDEX app_on_added ON integration_registry (\"app Odd \"\"Name\")",
+    'CREATE INDEX app_on_added ON integration_registry ("app Odd ""Name")',
     "CREATE VIEW app_models AS SELECT m.model_id, f.feature_name FROM model_registry m "
     "JOIN feature_registry f ON f.feature_key = m.feature_key",
     "CREATE VIEW app_configs AS SELECT c.tenant_id, i.integration_name, c.health_status "
@@ -61,7 +61,8 @@ SQLITE = [
     "ALTER TABLE model_registry ADD COLUMN app_nocase TEXT COLLATE NOCASE DEFAULT 'Mixed'",
     "ALTER TABLE model_registry ADD COLUMN app_generated TEXT AS (provider || '/' || model_id) VIRTUAL",
     "CREATE INDEX app_nocase_index ON model_registry (app_nocase COLLATE NOCASE)",
-    "CREATE TRIGGER app_trigger AFTER UPDATE ON model_registry BEGIN INSERT INTO app_log VALUES ('model_registry'); END",
+    "CREATE TRIGGER app_trigger AFTER UPDATE ON model_registry "
+    "BEGIN INSERT INTO app_log VALUES ('model_registry'); END",
     # On another table, and about ours: a rename must not follow it.
     "CREATE TRIGGER app_trigger_elsewhere AFTER DELETE ON app_log BEGIN "
     "UPDATE model_registry SET app_number = app_number + 1; END",
@@ -77,7 +78,8 @@ INLINE = {
     "tenant_integration_configs": f", CONSTRAINT app_check CHECK ({HEALTHY}), CHECK (failure_count >= 0), "
     "CONSTRAINT app_tenant_key FOREIGN KEY (tenant_id) REFERENCES app_tenant (id) ON DELETE CASCADE",
     "integration_registry": ", CONSTRAINT app_unique UNIQUE (integration_name), UNIQUE (integration_name, category)",
-    "model_registry": ", FOREIGN KEY (model_family) REFERENCES app_tenant (id) ON UPDATE CASCADE -- theirs, (with a comma",
+    "model_registry": ", FOREIGN KEY (model_family) REFERENCES app_tenant (id) ON UPDATE CASCADE "
+    "-- theirs, (with a comma",
 }
 
 
@@ -212,7 +214,9 @@ def _assert_they_work(engine: Engine) -> None:
         assert run("SELECT count(*) FROM app_log").scalar_one() == 1
         run("UPDATE app_configs SET health_status = 'healthy' WHERE tenant_id = 'acme'")
         assert run("SELECT count(*) FROM app_log").scalar_one() == 2
-        assert run("SELECT app_generated FROM model_registry WHERE model_id = 'model-0'").scalar_one() == "openai/model-0"
+        assert (
+            run("SELECT app_generated FROM model_registry WHERE model_id = 'model-0'").scalar_one() == "openai/model-0"
+        )
     for refused in (
         "UPDATE tenant_integration_configs SET tenant_id = 'nobody' WHERE tenant_id = 'acme'",
         "INSERT INTO app_integration_note VALUES (9, 'no-such-integration')",

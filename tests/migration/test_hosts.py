@@ -135,9 +135,7 @@ def test_merged_with_foreign_keys_on_and_no_session_is_refused(tmp_path: Path) -
 
 def test_a_revision_of_the_host_with_an_id_of_ours(tmp_path: Path) -> None:
     (tmp_path / "c4_theirs.py").write_text(f"revision = '{support.FIRST}'\ndown_revision = None\n")
-    (error,) = host(
-        f"sqlite:///{tmp_path / 'x.sqlite3'}", "heads", env="session", merged="1", versions=str(tmp_path)
-    )
+    (error,) = host(f"sqlite:///{tmp_path / 'x.sqlite3'}", "heads", env="session", merged="1", versions=str(tmp_path))
     assert error["code"] == "revision-collision"
     assert not (tmp_path / "x.sqlite3").exists()
     config = Config()

@@ -101,7 +101,9 @@ def test_a_kill_while_an_index_build_waits_for_others(postgresql_engine: Engine,
     url = engine.url.render_as_string(hide_password=False)
     with engine.connect() as busy:
         busy.exec_driver_sql(f"LOCK TABLE feature_audit_log IN {mode} MODE")
-        _kill_when(engine, url, "query LIKE 'CREATE INDEX CONCURRENTLY%%feature_audit_log%%' AND wait_event_type = 'Lock'")
+        _kill_when(
+            engine, url, "query LIKE 'CREATE INDEX CONCURRENTLY%%feature_audit_log%%' AND wait_event_type = 'Lock'"
+        )
         rerun = support.processes().Process(target=_upgrade, args=(url,))
         rerun.start()
         time.sleep(pause)  # the rerun finds a half-built index or none, and the old server process still at it

@@ -207,14 +207,26 @@ def test_a_sqlite_script_for_another_revision_changes_nothing(tmp_path: Path, ru
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_dirt_stops_the_sqlite_script_with_nothing_changed(tmp_path: Path, runner: str) -> None:
+@pytest.mark.parametrize(
+    ("broken", "dirt"),
+    [
+        ("fk_model_registry_feature", "UPDATE model_registry SET feature_key = 'no.such'"),
+        ("chk_health_status", "UPDATE tenant_integration_configs SET health_status = 'sick'"),
+        (
+            "idx_tier_features_tier_key",
+            "INSERT INTO license_tier_features SELECT lower(hex(randomblob(16))), license_tier_id, feature_key, "
+            "feature_value FROM license_tier_features",
+        ),
+    ],
+)
+def test_dirt_stops_the_sqlite_script_with_nothing_changed(tmp_path: Path, runner: str, broken: str, dirt: str) -> None:
     url = f"sqlite:///{tmp_path / 'script.sqlite3'}"
     engine = support.plain_engine(url)
     support.fill_before_the_optimisation(engine)
     with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE model_registry SET feature_key = 'no.such'")
+        connection.exec_driver_sql(dirt)
     before, contents = support.dump(engine), rows.contents(engine)
-    with pytest.raises((sqlite3.Error, AssertionError)):
+    with pytest.raises((sqlite3.Error, AssertionError), match=f"CHECK constraint failed: {broken}"):
         RUNNERS[runner](str(make_url(url).database), migrations.script(url, STEP))
     assert support.dump(engine) == before
     assert rows.contents(engine) == contents

@@ -6,7 +6,7 @@ stands, so the chain runs on an in-memory database, from the starting revision o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
+from tierwright.migrations import preflight
 from tierwright.migrations.names import TABLE_NAMES
 from tierwright.migrations.options import OPTIONS_KEY, MigrationOptions
 from tierwright.migrations.session import migration_session
@@ -63,9 +64,11 @@ def _render_sqlite(context: Any, options: MigrationOptions) -> None:
         output("-- Run it with the sqlite3 shell and -bail, on a database that nothing else writes to.")
         output("PRAGMA foreign_keys=OFF;\nBEGIN IMMEDIATE;\n")
         if start is not None:
-            output(_guard(connection))
+            output(_guard_against_additions(connection))
+        steps = list(migration.opts["fn"](migration.get_current_heads(), migration))
+        output(_guard_against_dirt(connection, steps))
         with _recorded(connection, output):
-            _run(connection, options, migration.opts["fn"])
+            _run(connection, options, lambda _heads, _context: iter(steps))
         output("\nCOMMIT;\nPRAGMA foreign_key_check;\nPRAGMA foreign_keys=ON;")
 
 
@@ -78,7 +81,7 @@ def _run(connection: Connection, options: MigrationOptions, plan: Any) -> None:
         shadow.run_migrations()
 
 
-def _guard(connection: Connection) -> str:
+def _guard_against_additions(connection: Connection) -> str:
     """Return statements that fail where a table of ours is not as released: the script would drop what was added."""
     objects = "SELECT sql FROM sqlite_master WHERE tbl_name = '{}' AND sql IS NOT NULL ORDER BY type, name"
     lines = [
@@ -92,6 +95,30 @@ def _guard(connection: Connection) -> str:
             f"FROM ({objects.format(table)});"
         )
     return "\n".join([*lines, "DROP TABLE tierwright_guard;\n"])
+
+
+def _guard_against_dirt(connection: Connection, steps: Sequence[Any]) -> str:
+    """Return statements that fail where rows break what the script adds; SQLite's message names the constraint.
+
+    Only tables that stand before the script can hold rows.
+    """
+    tables = set(sa.inspect(connection).get_table_names())
+    definitions = [found for step in steps if step.is_upgrade for found in getattr(step.revision.module, "ENSURES", ())]
+    queries = {
+        definition.name: preflight.violation_query(connection, definition)
+        for definition in definitions
+        if definition.table in tables
+    }
+    lines = []
+    for name, query in queries.items():
+        if query is not None:
+            lines += [
+                f"-- Fails here if rows break {name}. To list them: {query};",
+                f"CREATE TEMP TABLE tierwright_guard ({name} INTEGER CHECK ({name}));",
+                f"INSERT INTO tierwright_guard SELECT NOT EXISTS ({query});",
+                "DROP TABLE tierwright_guard;\n",
+            ]
+    return "\n".join(lines)
 
 
 @contextmanager

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from tierwright.errors import ForeignKeysEnforced, OfflineUnsupported, RebuildUnsafe
 from tierwright.migrations.definitions import Check, Column, Constraint, Definition, ForeignKey, Index, Trigger
 from tierwright.migrations.dialects import sqlite_sql
 from tierwright.migrations.dialects.base import Dialect, name_taken
+
+#: The names of a hidden rowid, which external-content FTS tables of a host refer to; a column may hide each of them.
+ROWID_ALIASES = ("rowid", "_rowid_", "oid")
 
 
 class SqliteDialect(Dialect):
@@ -109,6 +113,7 @@ class SqliteDialect(Dialect):
         temporary = f"_tierwright_rebuild_{table}"
         columns = self._copied_columns(table, sql)
         attached = self._attached_objects(table)
+        statistics = self._statistics(table)
         run(sqlite_sql.renamed(sql, temporary))
         copied = run(f"INSERT INTO {temporary} ({columns}) SELECT {columns} FROM {table}").rowcount
         self._refuse_loss(table, copied)
@@ -116,6 +121,8 @@ class SqliteDialect(Dialect):
         run(f"ALTER TABLE {temporary} RENAME TO {table}")
         for statement in attached:
             run(statement)
+        for statement, values in statistics:
+            run(statement, values)
 
     def _copied_columns(self, table: str, sql: str) -> str:
         """Return the columns to copy: all but generated ones, and the rowid where rows have a hidden one."""
@@ -123,8 +130,20 @@ class SqliteDialect(Dialect):
         names = ['"' + column.name.replace('"', '""') + '"' for column in info if column.hidden == 0]
         has_own_rowid = any(column.pk and column.type.upper() == "INTEGER" for column in info)
         if not has_own_rowid and not sqlite_sql.is_without_rowid(sql):
-            names.insert(0, "rowid")  # external-content FTS tables of a host refer to it
+            taken = {column.name.lower() for column in info}
+            names[:0] = [alias for alias in ROWID_ALIASES if alias not in taken][:1]
         return ", ".join(names)
+
+    def _statistics(self, table: str) -> list[tuple[str, tuple[Any, ...]]]:
+        """Return what ANALYZE knows of the table, as statements with their values: DROP TABLE forgets it."""
+        run = self.connection.exec_driver_sql
+        kept = []
+        for statistics in run(
+            "SELECT name FROM sqlite_master WHERE name IN ('sqlite_stat1', 'sqlite_stat4')"
+        ).scalars():
+            rows = run(f"SELECT * FROM {statistics} WHERE lower(tbl) = ?", (table,)).all()
+            kept += [(f"INSERT INTO {statistics} VALUES ({', '.join('?' * len(row))})", tuple(row)) for row in rows]
+        return kept
 
     def _attached_objects(self, table: str) -> list[str]:
         """Return the statements of the table's indexes and triggers: the rebuild drops them."""

@@ -1,10 +1,10 @@
 """The host as a process of its own: ``python -m ... STEP ...`` prints what each step found as JSON.
 
-    own, linked     upgrade the host's chain to its first, or second revision
-    heads           upgrade every branch, ours merged into the host's
-    ours            tierwright.migrations.upgrade
-    diff            what autogenerate would write, with the environment's filters
-    ours-diff       what autogenerate would write about our tables, without filters
+own, linked     upgrade the host's chain to its first, or second revision
+heads           upgrade every branch, ours merged into the host's
+ours            tierwright.migrations.upgrade
+diff            what autogenerate would write, with the environment's filters
+ours-diff       what autogenerate would write about our tables, without filters
 """
 
 import json
@@ -97,7 +97,7 @@ def main() -> None:
         except CommandError as error:
             results.append({"code": "command-error", "message": str(error)})
             break
-    print(json.dumps(results))
+    sys.stdout.write(json.dumps(results))
 
 
 if __name__ == "__main__":
