@@ -18,8 +18,9 @@ from sqlalchemy.schema import MetaData, Table
 
 from tierwright.errors import DatabaseUrlMissing, RevisionUnknown, TierwrightError
 from tierwright.migrations import offline
+from tierwright.migrations.definitions import Definition
 from tierwright.migrations.operations import dialect_of
-from tierwright.migrations.options import OPTIONS_KEY, MigrationOptions, options_of
+from tierwright.migrations.options import OPTIONS_KEY, SURVEYED_KEY, MigrationOptions, options_of
 from tierwright.migrations.session import migration_session
 from tierwright.migrations.urls import migration_engine
 
@@ -84,10 +85,13 @@ def _migrate(context: Any, connection: Connection, options: MigrationOptions) ->
     heads = migration.get_current_heads()
     refuse_unknown(context.script, heads)
     steps = list(migration.opts["fn"](heads, migration))  # once: some commands print while they plan
-    survey(migration, steps)
+    surveyed = survey(migration, steps)
+    settings: dict[str, Any] = {"fn": lambda _heads, _context: iter(steps)}
     if connection.dialect.name == "postgresql":
-        connection.commit()  # Alembic opens a transaction per revision; on SQLite ours spans them all
-    migration = configure(context, connection, options, fn=lambda _heads, _context: iter(steps))
+        connection.commit()  # Alembic opens a transaction per revision, and rows may change before each
+    else:
+        settings[SURVEYED_KEY] = surveyed  # one transaction of ours spans them all: what was seen still holds
+    migration = configure(context, connection, options, **settings)
     with context.begin_transaction():
         context.run_migrations()
     if steps and not migration.get_current_heads():
@@ -110,15 +114,22 @@ def refuse_unknown(script: ScriptDirectory, heads: Iterable[str]) -> None:
         )
 
 
-def survey(migration: MigrationContext, steps: Sequence[Any]) -> None:
-    """Look ahead over every pending revision, so that what one of them refuses is refused before the first change."""
+def survey(migration: MigrationContext, steps: Sequence[Any]) -> list[Definition]:
+    """Look ahead over every pending revision, so that what one of them refuses is refused before the first change.
+
+    Returns the definitions that nothing stands in the way of.
+    """
     dialect = dialect_of(Operations(migration))
+    surveyed: list[Definition] = []
     for step in steps:
         if not (isinstance(step, RevisionStep) and step.is_upgrade):
             continue
         module = step.revision.module
         dialect.refuse_taken_names(getattr(module, "CREATES", ()))
-        dialect.survey(getattr(module, "ENSURES", ()))
+        definitions = getattr(module, "ENSURES", ())
+        dialect.survey(definitions)
+        surveyed.extend(definitions)
+    return surveyed
 
 
 def _drop_version_table(connection: Connection, options: MigrationOptions) -> None:

@@ -16,6 +16,8 @@ logger = logging.getLogger("tierwright.migrations")
 Progress = Callable[[str], None]
 #: The key under which the options travel in Alembic's ``Config.attributes`` and ``MigrationContext.opts``.
 OPTIONS_KEY = "tierwright_options"
+#: The key in ``MigrationContext.opts`` of the definitions that this transaction has surveyed already.
+SURVEYED_KEY = "tierwright_surveyed"
 
 
 @dataclass(frozen=True)
