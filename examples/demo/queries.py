@@ -152,11 +152,12 @@ def _overheard(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         sent.append((statement, parameters))
 
-    sa.event.listen(connection, "before_cursor_execute", note)
+    # SQLAlchemy 2.0.20 takes no listener on a connection whose engine has options of its own, such as a schema.
+    sa.event.listen(connection.engine, "before_cursor_execute", note)
     try:
         yield sent
     finally:
-        sa.event.remove(connection, "before_cursor_execute", note)
+        sa.event.remove(connection.engine, "before_cursor_execute", note)
 
 
 def _plan(connection: Connection, statement: str, parameters: Any) -> tuple[str, ...]:
