@@ -25,6 +25,7 @@
     │   ├── OfflineUnsupported
     │   ├── MigrationFailed
     │   └── SchemaDrift
+    ├── NotALimit                   a decision without a number was asked to compare
     └── InvalidInput                a value that never reached SQL
 
 Each class carries a stable ``code`` (the class name in kebab case), and each instance a ``remedy``: what the
@@ -165,6 +166,10 @@ class MigrationFailed(MigrationError):
 
 class SchemaDrift(MigrationError):
     """The database differs from what the chain made."""
+
+
+class NotALimit(TierwrightError):
+    """The decision has no number to compare with."""
 
 
 class InvalidInput(TierwrightError, ValueError):

@@ -1,0 +1,177 @@
+"""A compiled catalogue: built once per change of it, never changed, asked for the decisions of one tenant at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
+
+from tierwright.resolution.decision import Decision, Source
+from tierwright.resolution.facts import Feature, License, Override, Tier
+from tierwright.resolution.graph import Graph
+from tierwright.resolution.passes import Voice, denials, first_voice
+
+#: How many combinations of tiers are kept compiled; past it the oldest goes.
+MAX_TABLES = 1024
+
+Table = Mapping[str, Decision]
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSnapshot:
+    """The decisions of one tenant from one moment on.
+
+    Attributes:
+        decisions: by feature key; some may be made when they are asked for, so iterate over :meth:`all`.
+        until: the next moment at which a window opens or closes; None if there is none.
+        features: the keys of the registry.
+    """
+
+    decisions: Table
+    until: datetime | None
+    features: Collection[str]
+
+    def all(self) -> dict[str, Decision]:
+        """Return the decision about every feature of the registry."""
+        decisions = self.decisions
+        return {key: decisions[key] for key in self.features}
+
+
+class CatalogSnapshot:
+    """Features and tiers, compiled.
+
+    Args:
+        features: the whole registry.
+        tiers: every tier, closed ones included.
+    """
+
+    def __init__(self, features: Iterable[Feature], tiers: Iterable[Tier]) -> None:
+        self.features = MappingProxyType({feature.key: feature for feature in features})
+        self.tiers = MappingProxyType({tier.id: tier for tier in tiers})
+        self.graph = Graph.of(self.features.values())
+        self._default = [tier.id for tier in self.tiers.values() if tier.is_default and tier.is_active]
+        self._tables: dict[tuple[Hashable, ...], Table] = {}
+
+    def resolve(self, licenses: Iterable[License], overrides: Iterable[Override], at: datetime) -> TenantSnapshot:
+        """Decide every feature for one tenant.
+
+        Args:
+            licenses: its active licences, whatever their windows.
+            overrides: its overrides, whatever their windows.
+            at: the moment, with a time zone.
+        """
+        licenses, overrides = list(licenses), list(overrides)
+        ends = self._ends([license for license in licenses if _is_open(license, at)])
+        table = self.table(tuple(ends))
+        given = {override.feature_key: override for override in overrides if _is_open(override, at)}
+        if given:
+            table = self._overridden(table, tuple(ends), given)
+        expiring = self._tier_ends(ends)
+        if expiring:
+            table = Expiring(table, expiring)
+        return TenantSnapshot(table, _next_boundary((*licenses, *overrides), at), self.features)
+
+    def table(self, tier_ids: tuple[Hashable, ...]) -> Table:
+        """Return the decisions of everybody with these tiers, the strongest first, and no override; () is the default.
+
+        Every tenant with the same tiers shares the same table, without ends of windows.
+        """
+        found = self._tables.get(tier_ids)
+        if found is None:
+            voices = list(self._voices(tier_ids))
+            found = MappingProxyType(self._settled({key: self._first(key, voices) for key in self.features}))
+            while len(self._tables) >= MAX_TABLES:
+                self._tables.pop(next(iter(self._tables)), None)
+            self._tables[tier_ids] = found
+        return found
+
+    def chain(self, tier_id: Hashable) -> tuple[Tier, ...]:
+        """Return a tier and its bases, nearest first; bases that run in a circle contribute nothing."""
+        tier = self.tiers[tier_id]
+        found = {tier.id: tier}
+        base = tier.base_id
+        while base is not None and base in self.tiers:
+            if base in found:
+                return (tier,)
+            found[base] = self.tiers[base]
+            base = self.tiers[base].base_id
+        return tuple(found.values())
+
+    def _ends(self, valid: list[License]) -> dict[Hashable, datetime | None]:
+        """Return the tiers of the valid licences, the strongest first, each with the end of its last licence."""
+        ends: dict[Hashable, datetime | None] = {}
+        for license in valid:
+            if license.tier_id in self.tiers:
+                seen = ends.get(license.tier_id, license.expires_at)
+                unbounded = seen is None or license.expires_at is None
+                ends[license.tier_id] = None if unbounded else max(seen, license.expires_at)  # type: ignore[type-var]
+        return dict(sorted(ends.items(), key=lambda item: (-self.tiers[item[0]].rank, self.tiers[item[0]].key)))
+
+    def _tier_ends(self, ends: Mapping[Hashable, datetime | None]) -> dict[str, datetime]:
+        """Return by tier key until when a licence gives it; a base given by several counts for the strongest."""
+        found: dict[str, datetime | None] = {}
+        for tier_id, end in ends.items():
+            for tier in self.chain(tier_id):
+                found.setdefault(tier.key, end)
+        return {key: end for key, end in found.items() if end is not None}
+
+    def _voices(self, tier_ids: tuple[Hashable, ...]) -> Iterator[tuple[Tier, Source]]:
+        for tier_id in tier_ids or self._default:
+            for tier in self.chain(tier_id):
+                own = Source.TIER if tier.id == tier_id else Source.BASE_TIER
+                yield tier, own if tier_ids else Source.DEFAULT_TIER
+
+    def _first(self, key: str, voices: Iterable[tuple[Tier, Source]], override: Override | None = None) -> Decision:
+        speaking = [
+            Voice(grant, source, tier.key) for tier, source in voices if (grant := tier.grants.get(key)) is not None
+        ]
+        if override is not None:
+            speaking.insert(0, Voice(override.grant, Source.OVERRIDE, None, override.expires_at))
+        return first_voice(self.features[key], speaking)
+
+    def _overridden(self, table: Table, tier_ids: tuple[Hashable, ...], given: Mapping[str, Override]) -> Table:
+        """Return ``table`` with the overridden features, and all that they are linked with, decided anew."""
+        known = given.keys() & self.features.keys()
+        affected = known | (self.graph.linked(known) & self.features.keys())
+        voices = list(self._voices(tier_ids))
+        changed = {key: self._first(key, voices, given.get(key)) for key in affected}
+        return {**table, **self._settled(changed)}
+
+    def _settled(self, decisions: dict[str, Decision]) -> dict[str, Decision]:
+        """Take away what prerequisites and conflicts forbid, in whole groups."""
+        linked = {key for key in decisions if key in self.graph.groups}
+        enabled = {key for key in linked if decisions[key].enabled}
+        for key, (reason, blocked_by) in denials(enabled, self.graph).items():
+            decisions[key] = replace(
+                decisions[key], enabled=False, value=None, unlimited=False, reason=reason, blocked_by=blocked_by
+            )
+        return decisions
+
+
+class Expiring(dict[str, Decision]):
+    """A shared table in which the decisions of some tiers end; each is made when it is first asked for."""
+
+    __slots__ = ("_ends", "_shared")
+
+    def __init__(self, shared: Table, ends: Mapping[str, datetime]) -> None:
+        self._shared = shared
+        self._ends = ends
+
+    def __missing__(self, key: str) -> Decision:
+        decision = self._shared[key]
+        end = self._ends.get(decision.tier_key) if decision.tier_key is not None else None
+        if end is not None:
+            decision = replace(decision, expires_at=end)
+        self[key] = decision
+        return decision
+
+
+def _is_open(window: License | Override, at: datetime) -> bool:
+    starts, expires = window.starts_at, window.expires_at
+    return (starts is None or starts <= at) and (expires is None or at < expires)
+
+
+def _next_boundary(windows: Iterable[License | Override], at: datetime) -> datetime | None:
+    moments = (moment for window in windows for moment in (window.starts_at, window.expires_at))
+    return min((moment for moment in moments if moment is not None and moment > at), default=None)
