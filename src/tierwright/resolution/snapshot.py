@@ -103,9 +103,8 @@ class CatalogSnapshot:
         ends: dict[Hashable, datetime | None] = {}
         for license in valid:
             if license.tier_id in self.tiers:
-                seen = ends.get(license.tier_id, license.expires_at)
-                unbounded = seen is None or license.expires_at is None
-                ends[license.tier_id] = None if unbounded else max(seen, license.expires_at)  # type: ignore[type-var]
+                known = ends.get(license.tier_id, license.expires_at)
+                ends[license.tier_id] = _later_end(known, license.expires_at)
         return dict(sorted(ends.items(), key=lambda item: (-self.tiers[item[0]].rank, self.tiers[item[0]].key)))
 
     def _tier_ends(self, ends: Mapping[Hashable, datetime | None]) -> dict[str, datetime]:
@@ -170,6 +169,10 @@ class Expiring(dict[str, Decision]):
 def _is_open(window: License | Override, at: datetime) -> bool:
     starts, expires = window.starts_at, window.expires_at
     return (starts is None or starts <= at) and (expires is None or at < expires)
+
+
+def _later_end(one: datetime | None, other: datetime | None) -> datetime | None:
+    return None if one is None or other is None else max(one, other)
 
 
 def _next_boundary(windows: Iterable[License | Override], at: datetime) -> datetime | None:
