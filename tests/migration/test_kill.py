@@ -22,6 +22,7 @@ from tests.migration import support
 from tests.migration.support import FIRST, Copies
 from tests.support import rows
 from tierwright import migrations
+from tierwright.errors import MigrationFailed
 
 QUESTIONS = ("SELECT", "SHOW", "PRAGMA TABLE_", "PRAGMA MAIN.", "PRAGMA LEGACY_ALTER_TABLE", "PRAGMA FOREIGN_KEY")
 #: At most so many moments per kind of database; the other kinds prove that the version and the schema do not matter.
@@ -111,6 +112,39 @@ def test_a_kill_while_an_index_build_waits_for_others(postgresql_engine: Engine,
     rerun.join(60)
     assert rerun.exitcode == 0
     support.assert_at_head(engine, before)
+
+
+@pytest.mark.parametrize("collisions", [1, 5])
+def test_a_collision_with_a_killed_migrators_server_process_is_waited_out(
+    postgresql_engine: Engine, collisions: int
+) -> None:
+    """PostgreSQL reports "tuple concurrently updated" as an internal error, and passes."""
+    before = support.fill_before_the_optimisation(postgresql_engine)
+    _collide(postgresql_engine, collisions)
+    migrations.upgrade(postgresql_engine)
+    support.assert_at_head(postgresql_engine, before)
+
+
+def test_an_internal_error_that_stays_is_shown(postgresql_engine: Engine) -> None:
+    support.fill_before_the_optimisation(postgresql_engine)
+    _collide(postgresql_engine, 1000)
+    with pytest.raises(MigrationFailed, match="tuple concurrently updated"):
+        migrations.upgrade(postgresql_engine)
+
+
+def _collide(engine: Engine, times: int) -> None:
+    """Let so many CREATE INDEX fail as a collision does; a sequence counts them, for it survives a rollback."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE SEQUENCE public.collisions")
+        connection.exec_driver_sql(
+            "CREATE FUNCTION public.collide() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN "
+            f"IF nextval('public.collisions') <= {times} THEN "
+            "RAISE EXCEPTION 'tuple concurrently updated' USING ERRCODE = 'XX000'; END IF; END $$"
+        )
+        connection.exec_driver_sql(
+            "CREATE EVENT TRIGGER collide ON ddl_command_start WHEN TAG IN ('CREATE INDEX') "
+            "EXECUTE FUNCTION public.collide()"
+        )
 
 
 def test_a_kill_while_a_constraint_waits_for_its_lock(postgresql_engine: Engine) -> None:

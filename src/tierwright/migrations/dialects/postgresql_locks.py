@@ -19,6 +19,9 @@ from tierwright.migrations.options import MigrationOptions
 LOCK_NOT_AVAILABLE = "55P03"
 DEADLOCK_DETECTED = "40P01"
 DUPLICATE_TABLE = "42P07"  # also for an index
+INTERNAL_ERROR = "XX000"  # two sessions changed one catalogue row at once: "tuple concurrently updated"
+_COLLISIONS = (DEADLOCK_DETECTED, DUPLICATE_TABLE, INTERNAL_ERROR)
+_INTERNAL_ERRORS_MOST = 5  # a collision passes; an error that stays is another one, and must be seen
 _PAUSE_FIRST, _PAUSE_LONGEST = 0.1, 2.0
 
 
@@ -44,7 +47,7 @@ class StatementRunner:
         give_up = time.monotonic() + self.options.lock_wait
         pause = _PAUSE_FIRST
         with self._lock_timeout(self.options.lock_timeout):
-            while not self._attempt(statement, LOCK_NOT_AVAILABLE):
+            while self._hindrance(statement, LOCK_NOT_AVAILABLE) is not None:
                 if time.monotonic() + pause > give_up:
                     raise self._not_acquired(statement)
                 time.sleep(pause)
@@ -54,27 +57,34 @@ class StatementRunner:
         """Run a CONCURRENTLY statement: it waits for old transactions, but nobody waits for it.
 
         The server process of a migrator that was killed may still be building. Then the two wait for each other, and
-        PostgreSQL ends one of them; or the other gets there first. We ``undo`` what is there and try again.
+        PostgreSQL ends one of them; or the other gets there first; or both change the same row of the catalogue. We
+        ``undo`` what is there and try again.
 
         Raises:
             LockNotAcquired: it went on like that until ``lock_wait``.
         """
         give_up = time.monotonic() + self.options.lock_wait
+        internal_errors = 0
         with self._lock_timeout(0):
-            while not self._attempt(statement, DEADLOCK_DETECTED, DUPLICATE_TABLE):
+            while (hindrance := self._hindrance(statement, *_COLLISIONS)) is not None:
+                internal_errors += sqlstate(hindrance) == INTERNAL_ERROR
+                if internal_errors > _INTERNAL_ERRORS_MOST:
+                    raise hindrance
                 if time.monotonic() > give_up:
                     raise self._not_acquired(statement)
+                time.sleep(_PAUSE_FIRST)
                 if undo is not None:
                     undo()
 
-    def _attempt(self, statement: str, *hindrances: str) -> bool:
+    def _hindrance(self, statement: str, *passing: str) -> DBAPIError | None:
+        """Run the statement; return the error that kept it from running, if it is one that passes."""
         try:
             self.connection.exec_driver_sql(statement)
         except DBAPIError as error:
-            if sqlstate(error) not in hindrances:
+            if sqlstate(error) not in passing:
                 raise
-            return False
-        return True
+            return error
+        return None
 
     @contextmanager
     def _lock_timeout(self, seconds: float) -> Iterator[None]:
