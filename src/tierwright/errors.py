@@ -6,7 +6,11 @@
     │   ├── DatabaseUrlInvalid
     │   ├── DialectUnsupported
     │   ├── DriverMissing
-    │   └── ChainNotFound
+    │   ├── DependencyMissing
+    │   ├── ChainNotFound
+    │   ├── SessionMissing
+    │   ├── AuditContextMissing
+    │   └── StoreUnsupported
     ├── DatabaseError               the database cannot be used as it is
     │   ├── DatabaseUnreachable
     │   ├── DatabaseReadOnly
@@ -25,6 +29,20 @@
     │   ├── OfflineUnsupported
     │   ├── MigrationFailed
     │   └── SchemaDrift
+    ├── EntitlementError            the tenant may not, or nobody can tell
+    │   ├── FeatureDenied
+    │   └── EntitlementsUnavailable
+    ├── WriteRefused                the write would break the catalogue; nothing was written
+    │   ├── NotFound
+    │   ├── AlreadyExists
+    │   ├── ReferenceUnknown
+    │   ├── CycleRefused
+    │   ├── PrerequisiteBroken
+    │   ├── ConflictRefused
+    │   ├── TierClosed
+    │   └── StillInUse
+    ├── RetryTransaction            another transaction came first; the same one may succeed now
+    ├── HistoryRequired             today's rows cannot answer for that moment
     ├── NotALimit                   a decision without a number was asked to compare
     └── InvalidInput                a value that never reached SQL
 
@@ -92,8 +110,24 @@ class DriverMissing(ConfigurationError):
     """The driver that the URL needs is not installed."""
 
 
+class DependencyMissing(ConfigurationError):
+    """An optional package that this call needs is not installed."""
+
+
 class ChainNotFound(ConfigurationError):
     """The migration scripts are not where the package should carry them."""
+
+
+class SessionMissing(ConfigurationError):
+    """The question needs the database itself, and no session was given."""
+
+
+class AuditContextMissing(ConfigurationError):
+    """A write does not say who makes it."""
+
+
+class StoreUnsupported(ConfigurationError):
+    """A store cannot have connections of its own to this database."""
 
 
 class DatabaseError(TierwrightError):
@@ -166,6 +200,62 @@ class MigrationFailed(MigrationError):
 
 class SchemaDrift(MigrationError):
     """The database differs from what the chain made."""
+
+
+class EntitlementError(TierwrightError):
+    """The tenant may not use what was required, or nobody can tell."""
+
+
+class FeatureDenied(EntitlementError):
+    """The tenant may not use the feature."""
+
+
+class EntitlementsUnavailable(EntitlementError):
+    """The database cannot be asked, and nothing fresh enough is known."""
+
+
+class WriteRefused(TierwrightError):
+    """The write would break the catalogue; nothing was written."""
+
+
+class NotFound(WriteRefused):
+    """What is to be changed does not exist."""
+
+
+class AlreadyExists(WriteRefused):
+    """Something with this key exists."""
+
+
+class ReferenceUnknown(WriteRefused):
+    """The write refers to a feature, tier or integration that does not exist."""
+
+
+class CycleRefused(WriteRefused):
+    """Prerequisites, or base tiers, would run in a circle."""
+
+
+class PrerequisiteBroken(WriteRefused):
+    """A tier would grant a feature without what that feature needs."""
+
+
+class ConflictRefused(WriteRefused):
+    """Two features that exclude each other would be granted together."""
+
+
+class TierClosed(WriteRefused):
+    """The tier takes no new tenants."""
+
+
+class StillInUse(WriteRefused):
+    """Something refers to what is to be removed."""
+
+
+class RetryTransaction(TierwrightError):
+    """Another transaction came first; the same work, begun anew, may succeed."""
+
+
+class HistoryRequired(TierwrightError):
+    """The rows of today cannot answer for a moment before their newest change."""
 
 
 class NotALimit(TierwrightError):
