@@ -207,7 +207,7 @@ class EntitlementError(TierwrightError):
 
 
 class FeatureDenied(EntitlementError):
-    """The tenant may not use the feature."""
+    """The tenant may not use the feature; ``details`` say why."""
 
 
 class EntitlementsUnavailable(EntitlementError):

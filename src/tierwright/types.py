@@ -27,6 +27,7 @@ __all__ = [
     "UtcDateTime",
     "canonical_tenant_id",
     "exact_decimal",
+    "is_feature_key",
     "json_type",
     "key_type",
     "text_problem",
@@ -139,6 +140,14 @@ def json_type() -> TypeEngine[Any]:
 def key_type(length: int) -> TypeEngine[str]:
     """Return the type of a key column: VARCHAR(length), in byte order on PostgreSQL (``COLLATE "C"``)."""
     return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
+_FEATURE_KEY = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+")
+
+
+def is_feature_key(value: object) -> bool:
+    """Tell whether a value has the form of a feature key: parts of a-z, 0-9, _ and -, joined by dots; at most 255."""
+    return isinstance(value, str) and len(value) <= 255 and _FEATURE_KEY.fullmatch(value) is not None
 
 
 _UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -15,7 +15,8 @@ from tierwright.resolution.passes import Voice, denials, first_voice
 #: How many combinations of tiers are kept compiled; past it the oldest goes.
 MAX_TABLES = 1024
 
-Table = Mapping[str, Decision]
+#: Nobody changes one after it was made; an ordinary dictionary is read faster than a proxy that forbids it.
+Table = dict[str, Decision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +26,14 @@ class TenantSnapshot:
     Attributes:
         decisions: by feature key; some may be made when they are asked for, so iterate over :meth:`all`.
         until: the next moment at which a window opens or closes; None if there is none.
-        features: the keys of the registry.
     """
 
     decisions: Table
     until: datetime | None
-    features: Collection[str]
 
-    def all(self) -> dict[str, Decision]:
+    def all(self) -> Mapping[str, Decision]:
         """Return the decision about every feature of the registry."""
-        decisions = self.decisions
-        return {key: decisions[key] for key in self.features}
+        return complete(self.decisions)
 
 
 class CatalogSnapshot:
@@ -70,7 +68,7 @@ class CatalogSnapshot:
         expiring = self._tier_ends(ends)
         if expiring:
             table = Expiring(table, expiring)
-        return TenantSnapshot(table, _next_boundary((*licenses, *overrides), at), self.features)
+        return TenantSnapshot(table, _next_boundary((*licenses, *overrides), at))
 
     def table(self, tier_ids: tuple[Hashable, ...]) -> Table:
         """Return the decisions of everybody with these tiers, the strongest first, and no override; () is the default.
@@ -80,7 +78,7 @@ class CatalogSnapshot:
         found = self._tables.get(tier_ids)
         if found is None:
             voices = list(self._voices(tier_ids))
-            found = MappingProxyType(self._settled({key: self._first(key, voices) for key in self.features}))
+            found = self._settled({key: self._first(key, voices) for key in self.features})
             while len(self._tables) >= MAX_TABLES:
                 self._tables.pop(next(iter(self._tables)), None)
             self._tables[tier_ids] = found
@@ -164,6 +162,17 @@ class Expiring(dict[str, Decision]):
             decision = replace(decision, expires_at=end)
         self[key] = decision
         return decision
+
+    def made(self) -> dict[str, Decision]:
+        """Return all decisions as an ordinary dictionary, in the order of the registry."""
+        return {key: self[key] for key in self._shared}
+
+
+def complete(table: Mapping[str, Decision]) -> Mapping[str, Decision]:
+    """Return a table with every decision made, which nobody can change."""
+    if isinstance(table, Expiring):
+        table = table.made()
+    return MappingProxyType(table)
 
 
 def _is_open(window: License | Override, at: datetime) -> bool:

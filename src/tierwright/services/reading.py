@@ -1,0 +1,175 @@
+"""From rows to facts: the statements that a resolution needs, and what their rows mean.
+
+Each statement is one ``UNION ALL`` of tagged rows, so that it sees one state of the database at every isolation
+level. JSON arrives as text: the same few documents recur in thousands of rows, and a text is looked up faster than
+it is parsed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from tierwright.errors import DatabaseUnreachable, LockNotAcquired
+from tierwright.migrations.failures import typed
+from tierwright.resolution.facts import Feature, Grant, License, Override, Tier
+from tierwright.resolution.snapshot import CatalogSnapshot
+from tierwright.services.statements import CATALOG, CHANGED, EVERYTHING, TENANT, Kind
+
+Row = Sequence[Any]
+#: The number and the token of the newest catalogue write; another pair means another catalogue.
+Version = tuple[int, str | None]
+
+NO_VERSION: Version = (0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The compiled catalogue and the version at which it was read."""
+
+    snapshot: CatalogSnapshot
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class TenantFacts:
+    """What a tenant holds: active licences and overrides, whatever their windows."""
+
+    licenses: tuple[License, ...]
+    overrides: tuple[Override, ...]
+
+
+def read_catalog(connection: Connection) -> Catalog:
+    """Return the whole catalogue, by one statement."""
+    return catalog_of(connection.execute(CATALOG))
+
+
+def read_tenant(connection: Connection, tenant_id: str) -> TenantFacts:
+    """Return what a tenant holds, by one statement.
+
+    Args:
+        tenant_id: in its canonical form.
+    """
+    return tenant_of(connection.execute(TENANT, {"tenant_id": tenant_id}))
+
+
+def read_everything(connection: Connection, tenant_id: str) -> tuple[Catalog, TenantFacts]:
+    """Return what a tenant holds, and the catalogue as far as it can matter to it, by one statement.
+
+    Args:
+        tenant_id: in its canonical form.
+    """
+    rows = connection.execute(EVERYTHING, {"tenant_id": tenant_id}).all()
+    return catalog_of(rows), tenant_of(rows)
+
+
+def read_newest_change(connection: Connection, tenant_id: str) -> datetime | None:
+    """Return the moment of the newest change of the catalogue, or of what the tenant holds; None where nothing is.
+
+    Args:
+        tenant_id: in its canonical form.
+    """
+    found = connection.execute(CHANGED, {"tenant_id": tenant_id}).all()
+    moments = [moment_of(row.moment) for row in found]
+    moments += [_changed_at(row.document) for row in found]
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def catalog_of(rows: Iterable[Row]) -> Catalog:
+    """Return the catalogue that tagged rows describe; rows of other kinds are left alone."""
+    version = NO_VERSION
+    features: list[Feature] = []
+    tiers: list[Row] = []
+    grants: dict[str, dict[str, Grant]] = defaultdict(dict)
+    for row in rows:
+        kind, key, reference, document = row[0], row[1], row[2], row[3]
+        if kind == Kind.GRANT:
+            grants[reference][key] = grant_of(document)
+        elif kind == Kind.FEATURE:
+            features.append(
+                Feature(key, grant_of(document), bool(row[4]), bool(row[5]), keys_of(reference), keys_of(row[7]))
+            )
+        elif kind == Kind.TIER:
+            tiers.append(row)
+        elif kind == Kind.STATE:
+            version = version_of(row)
+    made = [
+        Tier(row[2], row[1], grants.get(row[2], {}), int(row[6]), row[3], bool(row[4]), bool(row[5])) for row in tiers
+    ]
+    return Catalog(CatalogSnapshot(features, made), version)
+
+
+def tenant_of(rows: Iterable[Row]) -> TenantFacts:
+    """Return what a tenant holds by tagged rows; rows of other kinds are left alone."""
+    licenses: list[License] = []
+    overrides: list[Override] = []
+    for row in rows:
+        if row[0] == Kind.LICENSE:
+            licenses.append(License(row[2], moment_of(row[8]), moment_of(row[9])))
+        elif row[0] == Kind.OVERRIDE:
+            overrides.append(Override(row[1], grant_of(row[3]), moment_of(row[8]), moment_of(row[9])))
+    return TenantFacts(tuple(licenses), tuple(overrides))
+
+
+def version_in(rows: Iterable[Row]) -> Version:
+    """Return the version of the catalogue that tagged rows carry; before the first write there is none."""
+    return next((version_of(row) for row in rows if row[0] == Kind.STATE), NO_VERSION)
+
+
+def version_of(row: Row) -> Version:
+    """Return the version in a row of the kind STATE."""
+    return int(row[6]), _state(row[3]).get("token")
+
+
+def moment_of(value: Any) -> datetime | None:
+    """Return a moment as the driver gives it, in UTC: text without a zone on SQLite, an aware datetime elsewhere."""
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+@lru_cache(maxsize=8192)
+def grant_of(document: str) -> Grant:
+    """Return the grant in a value document; what cannot be read denies (it was written past the services)."""
+    return Grant.from_document(_parsed(document))
+
+
+@lru_cache(maxsize=8192)
+def keys_of(document: str) -> tuple[str, ...]:
+    """Return the feature keys in a JSON list; of what is none, a key that no feature has, so that it denies."""
+    found = _parsed(document)
+    if isinstance(found, list) and all(isinstance(key, str) for key in found):
+        return tuple(found)
+    return ("",)
+
+
+def _parsed(document: str) -> Any:
+    try:
+        return json.loads(document)
+    except (ValueError, RecursionError):
+        return None
+
+
+@lru_cache(maxsize=64)
+def _state(document: str | None) -> dict[str, Any]:
+    found = None if document is None else _parsed(document)
+    return found if isinstance(found, dict) else {}
+
+
+def _changed_at(document: str | None) -> datetime | None:
+    text = _state(document).get("changed_at")
+    return moment_of(text) if isinstance(text, str) else None
+
+
+def is_unreachable(error: DBAPIError) -> bool:
+    """Tell whether a driver's error means that the database cannot be asked now, and not that it refused."""
+    return isinstance(typed(error), DatabaseUnreachable | LockNotAcquired)

@@ -1,0 +1,127 @@
+"""Which sessions have written rows of ours, and who must hear of it when they commit.
+
+The listeners are on :class:`sqlalchemy.orm.Session` itself, because a session may have written long before anyone
+asks it about entitlements. They see what goes through the ORM and through ``session.execute``; not what goes past the
+session, to a connection of its own, which is seen by polling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
+
+if TYPE_CHECKING:
+    from tierwright.store.snapshot_store import SnapshotStore
+
+#: The PostgreSQL channel on which changes are announced: the tenant's id, or nothing for the whole catalogue.
+CHANNEL = "tierwright"
+#: In place of a tenant: everything may have changed.
+EVERYTHING = ""
+
+_WRITTEN = "tierwright.written"
+_VIEWS = "tierwright.views"
+_NO_ENTRIES: dict[str, Any] = {}
+
+
+class StoreView:
+    """What a session may take from a store without asking: its entries, or nothing once the session has written."""
+
+    __slots__ = ("entries", "store")
+
+    def __init__(self, store: SnapshotStore | None) -> None:
+        self.store = store
+        self.entries: dict[str, Any] = _NO_ENTRIES if store is None else store.entries
+
+
+def view_of(session: Session | None, store: SnapshotStore | None) -> StoreView:
+    """Return a session's view of a store; the same one for the same pair."""
+    if session is None or store is None:
+        return StoreView(store)
+    views: dict[int, StoreView] = session.info.setdefault(_VIEWS, {})
+    view = views.get(id(store))
+    if view is None:
+        view = views[id(store)] = StoreView(store)
+        if has_written(session):
+            view.entries = _NO_ENTRIES
+    return view
+
+
+def has_written(session: Session) -> bool:
+    """Tell whether the session has written rows of ours in its present transaction."""
+    return _WRITTEN in session.info
+
+
+def mark_written(session: Session, *tenant_ids: str) -> None:
+    """Note that the session has written rows of these tenants, or with :data:`EVERYTHING` of the catalogue."""
+    session.info.setdefault(_WRITTEN, set()).update(tenant_ids)
+    for view in session.info.get(_VIEWS, {}).values():
+        view.entries = _NO_ENTRIES
+
+
+@event.listens_for(Session, "after_flush")
+def _after_flush(session: Session, _context: object) -> None:
+    found = {
+        _tenant_of(instance)
+        for instance in chain(session.new, session.dirty, session.deleted)
+        if _is_ours(getattr(instance, "__table__", None))
+    }
+    if found:
+        mark_written(session, *found)
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _do_orm_execute(state: ORMExecuteState) -> None:
+    statement = state.statement
+    if isinstance(statement, sa.Insert | sa.Update | sa.Delete) and _is_ours(statement.table):
+        mark_written(state.session, EVERYTHING)
+
+
+@event.listens_for(Session, "before_commit")
+def _before_commit(session: Session) -> None:
+    """Announce the changes on PostgreSQL; others hear of them if the transaction commits, and only then."""
+    if session.in_nested_transaction() or session.twophase:  # PostgreSQL cannot prepare a transaction that notifies
+        return
+    session.flush()  # what the session would do next; only then is it known what it writes
+    written = session.info.get(_WRITTEN)
+    if not written:
+        return
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        for tenant_id in _without_parts(written):
+            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, tenant_id)))
+
+
+@event.listens_for(Session, "after_commit")
+def _after_commit(session: Session) -> None:
+    written = session.info.get(_WRITTEN)
+    if not written or session.in_nested_transaction():
+        return
+    for view in session.info.get(_VIEWS, {}).values():
+        for tenant_id in _without_parts(written):
+            view.store.forget(tenant_id or None)
+
+
+@event.listens_for(Session, "after_transaction_end")
+def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is None and session.info.pop(_WRITTEN, None) is not None:
+        for view in session.info.get(_VIEWS, {}).values():
+            view.entries = view.store.entries
+
+
+def _is_ours(table: Any) -> bool:
+    """Tell whether decisions may change with the rows of a table."""
+    return bool(getattr(table, "info", {}).get("tierwright")) and table.name != "feature_audit_log"
+
+
+def _tenant_of(instance: Any) -> str:
+    """Return whose row it is; rows without a tenant are the catalogue's."""
+    return getattr(instance, "tenant_id", None) or EVERYTHING
+
+
+def _without_parts(written: set[str]) -> Iterable[str]:
+    return {EVERYTHING} if EVERYTHING in written else written

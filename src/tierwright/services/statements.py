@@ -1,0 +1,163 @@
+"""The statements of a resolution, built once: making one costs more than running it."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement
+from sqlmodel import SQLModel
+
+import tierwright.tables  # noqa: F401  fills the metadata
+from tierwright.types import UtcDateTime
+
+_tables = SQLModel.metadata.tables
+STATE = _tables["tierwright_state"]
+FEATURES = _tables["feature_registry"]
+TIERS = _tables["license_tier"]
+GRANTS = _tables["license_tier_features"]
+LICENSES = _tables["tenant_license"]
+OVERRIDES = _tables["tenant_feature_override"]
+
+CATALOG_KEY = "catalog"
+_TENANT_ID = sa.bindparam("tenant_id", type_=sa.String())
+
+
+class Kind(IntEnum):
+    """What a tagged row is; the first of its columns."""
+
+    STATE = 0
+    FEATURE = 1
+    TIER = 2
+    GRANT = 3
+    LICENSE = 4
+    OVERRIDE = 5
+
+
+def _text(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    return sa.cast(column, sa.Text())
+
+
+def _tagged(kind: Kind, **columns: ColumnElement[Any]) -> sa.Select[Any]:
+    """Return a select of the columns that all kinds share; those not named are NULL."""
+    shared: dict[str, sa.types.TypeEngine[Any]] = {
+        "key": sa.Text(),
+        "reference": sa.Text(),
+        "document": sa.Text(),
+        "first_flag": sa.Boolean(),
+        "second_flag": sa.Boolean(),
+        "number": sa.BigInteger(),
+        "more": sa.Text(),
+        "starts_at": UtcDateTime(),
+        "expires_at": UtcDateTime(),
+    }
+    chosen = [columns.get(name, sa.cast(sa.null(), type_)).label(name) for name, type_ in shared.items()]
+    return sa.select(sa.literal_column(str(int(kind)), sa.Integer()).label("kind"), *chosen)
+
+
+def _state() -> sa.Select[Any]:
+    rows = _tagged(Kind.STATE, key=STATE.c.key, document=_text(STATE.c.value), number=STATE.c.version)
+    return rows.where(STATE.c.key == sa.literal_column(f"'{CATALOG_KEY}'"))
+
+
+def _features() -> sa.Select[Any]:
+    table = FEATURES.c
+    return _tagged(
+        Kind.FEATURE,
+        key=table.feature_key,
+        reference=_text(table.depends_on),
+        document=_text(table.default_value),
+        first_flag=table.is_premium,
+        second_flag=table.is_active,
+        more=_text(table.conflicts_with),
+    )
+
+
+def _tiers() -> sa.Select[Any]:
+    table = TIERS.c
+    return _tagged(
+        Kind.TIER,
+        key=table.tier_key,
+        reference=_text(table.id),
+        document=_text(table.base_tier_id),
+        first_flag=table.is_default,
+        second_flag=table.is_active,
+        number=table.rank,
+    )
+
+
+def _grants() -> sa.Select[Any]:
+    table = GRANTS.c
+    return _tagged(
+        Kind.GRANT, key=table.feature_key, reference=_text(table.license_tier_id), document=_text(table.feature_value)
+    )
+
+
+def _licenses() -> sa.Select[Any]:
+    table = LICENSES.c
+    rows = _tagged(
+        Kind.LICENSE,
+        key=table.license_key,
+        reference=_text(table.license_tier_id),
+        starts_at=table.starts_at,
+        expires_at=table.expires_at,
+    )
+    return rows.where(table.tenant_id == _TENANT_ID, table.is_active)
+
+
+def _overrides() -> sa.Select[Any]:
+    table = OVERRIDES.c
+    rows = _tagged(
+        Kind.OVERRIDE,
+        key=table.feature_key,
+        document=_text(table.feature_value),
+        starts_at=table.starts_at,
+        expires_at=table.expires_at,
+    )
+    return rows.where(table.tenant_id == _TENANT_ID)
+
+
+def _held_tiers() -> sa.CTE:
+    """Return the ids of the tiers that can matter to a tenant: those it holds, the default, and their bases."""
+    own = sa.select(LICENSES.c.license_tier_id.label("id")).where(
+        LICENSES.c.tenant_id == _TENANT_ID, LICENSES.c.is_active
+    )
+    first = sa.union_all(own, sa.select(TIERS.c.id).where(TIERS.c.is_default)).subquery("first")
+    held = sa.select(first.c.id).cte("held", recursive=True)
+    # UNION, not UNION ALL: a circle of bases ends where it meets itself.
+    bases = sa.select(TIERS.c.base_tier_id).join(held, TIERS.c.id == held.c.id).where(TIERS.c.base_tier_id.is_not(None))
+    return held.union(bases)
+
+
+def _moment(column: ColumnElement[Any], document: ColumnElement[Any] | None = None) -> sa.Select[Any]:
+    return sa.select(
+        column.label("moment"), (sa.cast(sa.null(), sa.Text()) if document is None else document).label("document")
+    )
+
+
+def _changed() -> sa.CompoundSelect[Any]:
+    catalog = [_moment(sa.func.max(table.c.updated_at)) for table in (FEATURES, TIERS, GRANTS)]
+    tenant = [
+        _moment(sa.func.max(table.c.updated_at)).where(table.c.tenant_id == _TENANT_ID)
+        for table in (LICENSES, OVERRIDES)
+    ]
+    state = _moment(sa.cast(sa.null(), UtcDateTime()), _text(STATE.c.value)).where(STATE.c.key == CATALOG_KEY)
+    return sa.union_all(*catalog, *tenant, state)
+
+
+#: The whole catalogue and its version.
+CATALOG = sa.union_all(_state(), _features(), _tiers(), _grants())
+#: What one tenant holds, and the version of the catalogue.
+TENANT = sa.union_all(_state(), _licenses(), _overrides())
+#: What one tenant holds, with all of the catalogue that can matter to it.
+EVERYTHING = sa.union_all(
+    _state(),
+    _features(),
+    _tiers(),
+    _grants().where(GRANTS.c.license_tier_id.in_(sa.select(_held_tiers().c.id))),
+    _licenses(),
+    _overrides(),
+)
+#: When anything that a resolution of one tenant reads was last changed.
+CHANGED = _changed()

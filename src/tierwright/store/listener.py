@@ -1,0 +1,119 @@
+"""The thread that hears of changes from PostgreSQL, over a connection of its own to the server itself."""
+
+from __future__ import annotations
+
+import logging
+import select
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from sqlalchemy.engine import Engine
+
+from tierwright.errors import InvalidInput, StoreUnsupported
+from tierwright.migrations.urls import migration_engine
+from tierwright.services.session_state import CHANNEL
+from tierwright.store.connecting import open_connection
+from tierwright.store.watchdog import Watchdog
+
+_log = logging.getLogger("tierwright.store")
+
+_HEARTBEAT_SECONDS = 5.0
+_RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_STOP_SECONDS = 0.5
+
+
+class Listener:
+    """Calls ``forget`` with each tenant that another session says has changed, and without one for everything else.
+
+    What was said while there was no connection is not heard, so everything is forgotten whenever one is made. A
+    connection that does not answer within a heartbeat is given up.
+
+    Args:
+        forget: what to call.
+        engine: the store's engine.
+        source: True for the engine's own server, or the URL of the server behind a proxy.
+        timeout: seconds for which an answer of the server is waited for.
+
+    Raises:
+        StoreUnsupported: the database has no LISTEN, or the driver is not psycopg.
+    """
+
+    def __init__(self, forget: Callable[[Any], None], engine: Engine, source: bool | str, timeout: float) -> None:
+        self._engine = migration_engine(source) if isinstance(source, str) else engine
+        if self._engine.dialect.name != "postgresql" or self._engine.dialect.driver != "psycopg":
+            raise StoreUnsupported(
+                f"There is no listening on {self._engine.dialect.name} through {self._engine.dialect.driver}.",
+                remedy="Leave `listen` out: polling works everywhere; or name a postgresql:// URL.",
+            )
+        self._forget = forget
+        self._timeout = timeout
+        self._inherited: list[Any] = []
+        self._connection: Any = None
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Start anew, without a thread; the parent's connection is kept untouched, because closing says goodbye."""
+        self._inherited.append(self._connection)
+        self._connection = None
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._watchdog = Watchdog(self._timeout)
+
+    def start(self) -> None:
+        """Start the thread, unless it runs."""
+        if self._thread is not None:
+            return
+        with self._lock:
+            if self._thread is None:
+                self._stopped.clear()
+                self._thread = threading.Thread(target=self._run, name="tierwright-listener", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+            self._stopped.set()
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopped.is_set():
+            try:
+                self._connection = open_connection(self._engine, self._engine.pool.recreate())
+                self._connection.add_notify_handler(self._heard)
+                self._ask("LISTEN " + CHANNEL)
+                self._forget(None)
+                failures = 0
+                self._listen()
+            except (self._engine.dialect.loaded_dbapi.Error, OSError, ValueError) as error:
+                # ValueError: the watchdog shut the socket down, and its number is gone.
+                pause = _RECONNECT_SECONDS[min(failures, len(_RECONNECT_SECONDS) - 1)]
+                failures += 1
+                _log.warning("Not listening to changes, polling goes on; next attempt in %s s. Cause: %s", pause, error)
+                self._stopped.wait(pause)
+            finally:
+                if self._connection is not None:
+                    self._connection.close()
+
+    def _listen(self) -> None:
+        beat_at = monotonic() + _HEARTBEAT_SECONDS
+        while not self._stopped.is_set():
+            readable, _, _ = select.select([self._connection.fileno()], [], [], _STOP_SECONDS)
+            if readable or monotonic() >= beat_at:
+                self._ask("SELECT 1")  # the driver hands over what arrived, and a dead connection shows
+                beat_at = monotonic() + _HEARTBEAT_SECONDS
+
+    def _ask(self, statement: str) -> None:
+        with self._watchdog.limit(self._connection):
+            self._connection.execute(statement)
+
+    def _heard(self, notification: Any) -> None:
+        try:
+            self._forget(notification.payload or None)
+        except InvalidInput:  # not one of our messages
+            self._forget(None)

@@ -1,0 +1,297 @@
+"""The store: the decisions of many tenants, each as old as its last reading from the database."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from itertools import islice
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy.engine import Engine
+
+from tierwright.services.reading import Catalog, catalog_of, tenant_of, version_in
+from tierwright.store.entry import Entry, decided_again, resolved
+from tierwright.store.listener import Listener
+from tierwright.store.reader import Reader, Unreadable
+from tierwright.store.refresher import Refresher
+from tierwright.types import canonical_tenant_id
+
+_log = logging.getLogger("tierwright.store")
+
+_STRIPES = 64
+#: How often a reading is begun again because a change overtook it.
+_ATTEMPTS = 3
+#: Seconds between two attempts to read a database that could not be read.
+_RETRY_SECONDS = 1.0
+
+
+class SnapshotStore:
+    """Answers about tenants from memory, never older than ``poll_interval`` while the database can be read.
+
+    It is safe to use from many threads, and from processes that are forked after it was made. One is enough for a
+    process and database. It reads through at most two connections of its own.
+
+    Args:
+        engine: where the tables are. An ``AsyncEngine`` is read through the synchronous driver for its URL.
+        poll_interval: seconds after which a tenant is read again when it is asked for.
+        max_staleness: seconds for which the last known answer is given while the database cannot be read; also the
+            age at which the catalogue is read again although its version is the same.
+        max_tenants: how many tenants are kept; past it, those whose last reading is the oldest go.
+        timeout: seconds that connecting, or one reading, may take.
+        background: whether a thread reads tenants in use again before they are too old. False leaves that to the
+            caller, for serverless functions, whose threads stand still between calls.
+        listen: True to hear of changes at once from PostgreSQL (LISTEN), over a connection of its own; or the URL of
+            the server itself, where ``engine`` goes through a transaction-pooling proxy.
+
+    Raises:
+        StoreUnsupported: an in-memory SQLite database, or ``listen`` on SQLite.
+    """
+
+    def __init__(
+        self,
+        engine: Engine | Any,
+        *,
+        poll_interval: float = 5.0,
+        max_staleness: float = 300.0,
+        max_tenants: int = 100_000,
+        timeout: float = 2.0,
+        background: bool = True,
+        listen: bool | str = False,
+    ) -> None:
+        self.poll_interval = poll_interval
+        self.max_staleness = max(max_staleness, poll_interval)
+        self.max_tenants = max_tenants
+        #: By canonical tenant id; always the same object, so that it may be read without asking the store.
+        self.entries: dict[str, Entry] = {}
+        self._reader = Reader(engine, timeout)
+        self._timeout = timeout
+        self._catalog: Catalog | None = None
+        self._catalog_read_at = 0.0
+        self._refresher = Refresher(self.refresh, poll_interval / 2) if background else None
+        self._listener = Listener(self.forget, self._reader.engine, listen, timeout) if listen else None
+        self._start()
+        _call_after_fork(self)
+
+    def entry(self, tenant_id: str) -> Entry | None:
+        """Return the decisions of a tenant, read again if they are too old; None where nobody can tell.
+
+        Args:
+            tenant_id: in its canonical form.
+        """
+        found = self._current(tenant_id)
+        if found is not None:
+            return found
+        if self._listener is not None:
+            self._listener.start()
+        found = self._read_once(tenant_id) if self._may_read() else None
+        if found is None:
+            return self._last_known(tenant_id)
+        if self._refresher is not None:
+            self._refresher.keep(tenant_id)
+        return found
+
+    def refresh(self, tenant_id: str) -> bool:
+        """Read a tenant again, whatever its age; return whether the database could be read.
+
+        Args:
+            tenant_id: in its canonical form.
+        """
+        with self._reading[hash(tenant_id) % _STRIPES]:
+            return monotonic() >= self._retry_at and self._read(tenant_id) is not None
+
+    def forget(self, tenant: Any = None) -> None:
+        """Have a tenant read anew when it is asked for next; without one, the catalogue and every tenant.
+
+        Nothing that is being read at this moment is kept. While the database cannot be read, the last known answer
+        goes on being given.
+
+        Args:
+            tenant: the tenant, as the host names it.
+
+        Raises:
+            InvalidInput: that is no tenant.
+        """
+        if tenant is None:
+            self._forget_everything()
+            return
+        tenant_id = canonical_tenant_id(tenant)
+        with self._lock:
+            self._epochs[hash(tenant_id) % _STRIPES] += 1
+            entry = self.entries.get(tenant_id)
+            if entry is not None:
+                entry.outdate()
+
+    def close(self) -> None:
+        """Stop the threads and close the connections; a later question starts them again."""
+        if self._refresher is not None:
+            self._refresher.stop()
+        if self._listener is not None:
+            self._listener.stop()
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._catalog_lock = threading.Lock()
+        self._reading = [threading.Lock() for _ in range(_STRIPES)]
+        #: Counts what was forgotten; a reading that began under another number is not kept.
+        self._epochs = [0] * _STRIPES
+        self._catalog_epoch = 0
+        #: Until then nobody tries to read; 0 while the database answers.
+        self._retry_at = 0.0
+        self._failures = 0
+
+    def _after_fork(self) -> None:
+        """In a child process there are no threads, locks may be held by nobody, and connections are the parent's."""
+        self._start()
+        self._reader.after_fork()
+        if self._refresher is not None:
+            self._refresher.after_fork()
+        if self._listener is not None:
+            self._listener.after_fork()
+
+    # --- one tenant --------------------------------------------------------------------------------------------------
+
+    def _current(self, tenant_id: str) -> Entry | None:
+        """Return an entry that needs no reading: fresh, or decided again because a window opened or closed."""
+        entry = self.entries.get(tenant_id)
+        now = monotonic()
+        if entry is None or now < entry.fresh_until:
+            return entry
+        return None if now >= entry.read_by else self._decided_again(tenant_id, entry, entry.read_by)
+
+    def _last_known(self, tenant_id: str) -> Entry | None:
+        """Return the newest answer there is while the database cannot be read, for as long as that is allowed."""
+        entry = self.entries.get(tenant_id)
+        if entry is None:
+            return None
+        ends = entry.read_at + self.max_staleness
+        if monotonic() >= ends:
+            return None
+        return self._decided_again(tenant_id, entry, min(ends, self._retry_at))
+
+    def _decided_again(self, tenant_id: str, entry: Entry, fresh_until: float) -> Entry:
+        catalog = self._catalog
+        if catalog is None:  # cannot be: no entry is made without one
+            return entry
+        made = decided_again(catalog.snapshot, entry, fresh_until)
+        with self._lock:
+            if self.entries.get(tenant_id) is entry and entry.read_by == made.read_by:  # not forgotten meanwhile
+                self.entries[tenant_id] = made
+        return made
+
+    def _may_read(self) -> bool:
+        """Tell whether to read: always while the database answers; else one caller at a time, now and then."""
+        with self._lock:
+            now = monotonic()
+            if now < self._retry_at:
+                return False
+            if self._retry_at:  # the others need not wait for this attempt
+                self._retry_at = now + self._timeout + _RETRY_SECONDS
+            return True
+
+    def _read_once(self, tenant_id: str) -> Entry | None:
+        """Read a tenant; of the callers that want the same one at the same time, one reads and the others wait."""
+        failures = self._failures
+        with self._reading[hash(tenant_id) % _STRIPES]:
+            found = self._current(tenant_id)
+            if found is None and self._failures == failures:  # else the one before us has failed just now
+                found = self._read(tenant_id)
+        return found
+
+    def _read(self, tenant_id: str) -> Entry | None:
+        try:
+            entry = self._loaded(tenant_id)
+        except Unreadable as error:
+            # For a while nobody tries: callers that wait for a dead database would occupy every thread of the host.
+            self._failures += 1
+            self._retry_at = monotonic() + _RETRY_SECONDS
+            _log.warning("%s Answers are the last known ones, or none. Cause: %s", error, error.__cause__)
+            return None
+        self._retry_at = 0.0
+        return entry
+
+    def _loaded(self, tenant_id: str) -> Entry:
+        stripe = hash(tenant_id) % _STRIPES
+        for _ in range(_ATTEMPTS):
+            epoch = self._epochs[stripe]
+            catalog = self._known_catalog()
+            read_at = monotonic()
+            rows = self._reader.tenant(tenant_id)
+            if version_in(rows) != catalog.version:
+                catalog = self._newer_catalog(catalog)
+                if version_in(rows) != catalog.version:
+                    continue
+            entry = resolved(catalog.snapshot, tenant_of(rows), read_at, read_at + self.poll_interval)
+            if self._keep(tenant_id, entry, stripe, epoch):
+                return entry
+        # Changes keep overtaking us: this answer is true of a moment after the question, and is not kept.
+        catalog = self._known_catalog()
+        return resolved(catalog.snapshot, tenant_of(self._reader.tenant(tenant_id)), read_at, 0.0)
+
+    def _keep(self, tenant_id: str, entry: Entry, stripe: int, epoch: int) -> bool:
+        with self._lock:
+            if self._epochs[stripe] != epoch:
+                return False
+            self.entries.pop(tenant_id, None)  # so that the order of the entries is the order of their readings
+            self.entries[tenant_id] = entry
+            if len(self.entries) > self.max_tenants:
+                # Several at once: finding the first key of a dictionary costs as much as was deleted before it.
+                for oldest in list(islice(self.entries, 1 + self.max_tenants // 64)):
+                    del self.entries[oldest]
+            return True
+
+    # --- the catalogue -----------------------------------------------------------------------------------------------
+
+    def _known_catalog(self) -> Catalog:
+        """Return the catalogue, read if there is none, or if it is so old that its version proves nothing."""
+        catalog = self._catalog
+        if catalog is None or monotonic() >= self._catalog_read_at + self.max_staleness:
+            return self._newer_catalog(catalog)
+        return catalog
+
+    def _newer_catalog(self, known: Catalog | None) -> Catalog:
+        with self._catalog_lock:
+            if self._catalog is not None and self._catalog is not known:
+                return self._catalog  # another thread has just read it
+            epoch = self._catalog_epoch
+            read_at = monotonic()
+            found = catalog_of(self._reader.catalog())
+            if known is not None and found.version != known.version and found.version[0] <= known.version[0]:
+                # Versions only rise, unless the database was restored: then nothing that is known need be true.
+                self._forget_everything()
+                epoch = self._catalog_epoch
+            with self._lock:
+                if epoch == self._catalog_epoch:
+                    self._catalog, self._catalog_read_at = found, read_at
+            return found
+
+    def _forget_everything(self) -> None:
+        with self._lock:
+            self._epochs = [epoch + 1 for epoch in self._epochs]
+            self._catalog_epoch += 1
+            self._catalog_read_at = float("-inf")
+            for entry in self.entries.values():
+                entry.outdate()
+
+
+def _call_after_fork(store: SnapshotStore) -> None:
+    reference = weakref.ref(store)
+
+    def after_fork() -> None:
+        alive = reference()
+        if alive is not None:
+            alive._after_fork()
+
+    os.register_at_fork(after_in_child=after_fork)
