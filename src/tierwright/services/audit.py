@@ -1,0 +1,152 @@
+"""Who writes and why, and the entry that every write leaves in the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from tierwright.errors import AuditContextMissing
+from tierwright.services.input_errors import typed_input
+from tierwright.tables import AuditInput
+from tierwright.types import AuditAction, AuditEntity
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_INFO_KEY = "tierwright.audit"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditContext:
+    """Who acts, and from where; what the audit entries of a session say of their writes.
+
+    Attributes:
+        actor: the host's identifier of the user or process.
+        reason: why, in a sentence.
+        ip_address: where the request came from.
+        user_agent: the client that sent it.
+        request_id: the host's identifier of the request.
+    """
+
+    actor: str
+    reason: str | None = None
+    ip_address: str | None = None
+    user_agent: str | None = None
+    request_id: str | None = None
+
+    def attach(self, session: Session | AsyncSession) -> None:
+        """Make this the context of all writes of ``session``, until another one is attached."""
+        session.info[_INFO_KEY] = self
+
+
+class Journal:
+    """Collects the audit entries of one write in the session's transaction.
+
+    Args:
+        session: the session that writes.
+        context: who writes, checked.
+    """
+
+    def __init__(self, session: Session, context: AuditContext) -> None:
+        self.session = session
+        self.context = context
+        self.entries = 0
+
+    @classmethod
+    def open(cls, session: Session, actor: str | None, reason: str | None) -> Journal:
+        """Return a journal for one write; runs no SQL.
+
+        Args:
+            session: the session that writes; its attached context counts where an argument is None.
+            actor: who writes.
+            reason: why.
+
+        Raises:
+            AuditContextMissing: neither an actor nor an attached context.
+            InvalidInput: a part of the context cannot be stored.
+        """
+        context: AuditContext | None = session.info.get(_INFO_KEY)
+        if actor is not None:
+            context = AuditContext(actor) if context is None else replace(context, actor=actor)
+        if context is None:
+            raise AuditContextMissing(
+                "The write does not say who makes it.",
+                remedy="Pass actor=, or attach an AuditContext to the session.",
+            )
+        if reason is not None:
+            context = replace(context, reason=reason)
+        _entry(context, AuditEntity.CATALOG, "catalog", AuditAction.UPDATED)
+        return cls(session, context)
+
+    def record(
+        self,
+        entity: AuditEntity,
+        entity_id: str,
+        action: AuditAction,
+        *,
+        old: Mapping[str, Any] | None = None,
+        new: Mapping[str, Any] | None = None,
+        tenant_id: str | None = None,
+        feature_key: str | None = None,
+    ) -> None:
+        """Add the entry about one changed entity; it is written when the session is flushed.
+
+        Args:
+            entity: what kind of thing it is.
+            entity_id: its natural key.
+            action: what was done to it.
+            old: the changed columns as they were; None where it was made.
+            new: the changed columns as they are; None where it is gone.
+            tenant_id: the tenant it belongs to, if any.
+            feature_key: the feature it is about, if any.
+        """
+        row = _entry(self.context, entity, entity_id, action, tenant_id=tenant_id, feature_key=feature_key).to_row()
+        # Past the size limit of a single document: several columns, each within it, may be changed at once.
+        row.old_value, row.new_value = _json(old), _json(new)
+        self.session.add(row)
+        self.entries += 1
+
+
+def write_audit(
+    session: Session,
+    context: AuditContext,
+    entity: AuditEntity,
+    entity_id: str,
+    action: AuditAction,
+    *,
+    old: Mapping[str, Any] | None = None,
+    new: Mapping[str, Any] | None = None,
+    tenant_id: str | None = None,
+    feature_key: str | None = None,
+) -> None:
+    """Add one audit entry to the session's transaction; see :meth:`Journal.record` for the arguments.
+
+    Raises:
+        InvalidInput: a part of it cannot be stored.
+    """
+    journal = Journal(session, context)
+    journal.record(entity, entity_id, action, old=old, new=new, tenant_id=tenant_id, feature_key=feature_key)
+
+
+def _entry(context: AuditContext, entity: AuditEntity, entity_id: str, action: AuditAction, **about: Any) -> AuditInput:
+    said = asdict(context)
+    with typed_input("audit entry"):
+        return AuditInput(
+            entity_type=entity, entity_id=entity_id, action=action, performed_by=said.pop("actor"), **said, **about
+        )
+
+
+def _json(columns: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if columns is None else {name: _plain(value) for name, value in columns.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value) if isinstance(value, Decimal | UUID) else value

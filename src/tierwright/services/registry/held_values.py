@@ -1,0 +1,64 @@
+"""The values of a feature that tiers and tenants hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from tierwright.errors import InvalidInput, StillInUse
+from tierwright.resolution.values import check_document
+from tierwright.services.statements import FEATURES, GRANTS, OVERRIDES, TIERS
+from tierwright.tables import FeatureInput, check_value_document
+from tierwright.types import utc_now
+
+_MOST_NAMED = 5
+
+
+def refuse_unfit_values(session: Session, feature: FeatureInput) -> None:
+    """Refuse a new type or schema of a feature while somebody holds a value that it does not allow.
+
+    Args:
+        session: the session.
+        feature: the feature as it shall be.
+
+    Raises:
+        StillInUse: a tier, or an override that has not ended, holds such a value.
+    """
+    key = feature.feature_key
+    # On PostgreSQL an override that is being written holds a share of this lock: wait for it, then see it.
+    session.execute(sa.select(FEATURES.c.feature_key).where(FEATURES.c.feature_key == key).with_for_update())
+    grants = sa.select(TIERS.c.tier_key, GRANTS.c.feature_value).join(TIERS, TIERS.c.id == GRANTS.c.license_tier_id)
+    ends = OVERRIDES.c.expires_at
+    overrides = sa.select(OVERRIDES.c.tenant_id, OVERRIDES.c.feature_value).where(
+        OVERRIDES.c.feature_key == key, sa.or_(ends.is_(None), ends > utc_now())
+    )
+    tiers = _unfit(feature, session.execute(grants.where(GRANTS.c.feature_key == key)))
+    tenants = _unfit(feature, session.execute(overrides))
+    if tiers or tenants:
+        raise StillInUse(
+            f"The new type or schema of {key} does not allow values that are held by {_holders(tiers, tenants)}.",
+            remedy="Change these values first, or make another feature.",
+            details={"feature_key": key, "tiers": tiers, "tenants": tenants},
+        )
+
+
+def _unfit(feature: FeatureInput, held: Iterable[Any]) -> list[str]:
+    return sorted(holder for holder, document in held if not _fits(feature, document))
+
+
+def _fits(feature: FeatureInput, document: Any) -> bool:
+    try:
+        check_document(check_value_document(document, feature.feature_type), feature.value_schema)
+    except InvalidInput:
+        return False
+    return True
+
+
+def _holders(tiers: list[str], tenants: list[str]) -> str:
+    said = [f"the tiers {', '.join(tiers[:_MOST_NAMED])}"] if tiers else []
+    if tenants:
+        said.append(f"{len(tenants)} tenants, such as {tenants[0]}")
+    return " and ".join(said)
