@@ -9,7 +9,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from tierwright.resolution.decision import Decision
@@ -21,6 +20,8 @@ from tierwright.services.session_state import view_of
 from tierwright.types import canonical_tenant_id
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession  # cannot be imported without greenlet, which a store does not need
+
     from tierwright.store.snapshot_store import SnapshotStore
 
 T = TypeVar("T")
