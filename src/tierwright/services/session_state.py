@@ -7,13 +7,15 @@ session, to a connection of its own, which is seen by polling.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
+
+from tierwright.services.catalog_version import bump_catalog
+from tierwright.services.statements import STATE
 
 if TYPE_CHECKING:
     from tierwright.store.snapshot_store import SnapshotStore
@@ -24,6 +26,7 @@ CHANNEL = "tierwright"
 EVERYTHING = ""
 
 _WRITTEN = "tierwright.written"
+_BUMPED = "tierwright.bumped"
 _VIEWS = "tierwright.views"
 _NO_ENTRIES: dict[str, Any] = {}
 
@@ -63,22 +66,27 @@ def mark_written(session: Session, *tenant_ids: str) -> None:
         view.entries = _NO_ENTRIES
 
 
-@event.listens_for(Session, "after_flush")
-def _after_flush(session: Session, _context: object) -> None:
-    found = {
-        _tenant_of(instance)
-        for instance in chain(session.new, session.dirty, session.deleted)
-        if _is_ours(getattr(instance, "__table__", None))
-    }
+@event.listens_for(Session, "before_flush")
+def _before_flush(session: Session, _context: object, _instances: object) -> None:
+    found = {_tenant_of(instance) for instance in _changed(session) if _is_ours(getattr(instance, "__table__", None))}
+    if EVERYTHING in found:
+        _bump_catalog(session)
     if found:
         mark_written(session, *found)
 
 
 @event.listens_for(Session, "do_orm_execute")
 def _do_orm_execute(state: ORMExecuteState) -> None:
-    statement = state.statement
-    if isinstance(statement, sa.Insert | sa.Update | sa.Delete) and _is_ours(statement.table):
-        mark_written(state.session, EVERYTHING)
+    if not isinstance(state.statement, sa.Insert | sa.Update | sa.Delete):
+        return
+    table = state.statement.table
+    if not _is_ours(table):
+        return
+    if table is STATE:
+        state.session.info[_BUMPED] = True
+    elif "tenant_id" not in table.c:
+        _bump_catalog(state.session)
+    mark_written(state.session, EVERYTHING)
 
 
 @event.listens_for(Session, "before_commit")
@@ -108,9 +116,29 @@ def _after_commit(session: Session) -> None:
 
 @event.listens_for(Session, "after_transaction_end")
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
-    if transaction.parent is None and session.info.pop(_WRITTEN, None) is not None:
-        for view in session.info.get(_VIEWS, {}).values():
-            view.entries = view.store.entries
+    if transaction.parent is None:
+        session.info.pop(_BUMPED, None)
+        if session.info.pop(_WRITTEN, None) is not None:
+            for view in session.info.get(_VIEWS, {}).values():
+                view.entries = view.store.entries
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _after_soft_rollback(session: Session, _transaction: SessionTransaction) -> None:
+    session.info.pop(_BUMPED, None)  # a savepoint that was rolled back may have taken the new version with it
+
+
+def _bump_catalog(session: Session) -> None:
+    """Bump for a host that writes rows of the catalogue itself; the write services have done so already."""
+    if not session.info.get(_BUMPED):
+        session.info[_BUMPED] = True
+        bump_catalog(session.connection())
+
+
+def _changed(session: Session) -> Iterator[Any]:
+    yield from session.new
+    yield from session.deleted
+    yield from (instance for instance in session.dirty if session.is_modified(instance))
 
 
 def _is_ours(table: Any) -> bool:

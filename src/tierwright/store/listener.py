@@ -19,7 +19,6 @@ from tierwright.store.watchdog import Watchdog
 
 _log = logging.getLogger("tierwright.store")
 
-_HEARTBEAT_SECONDS = 5.0
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _STOP_SECONDS = 0.5
 
@@ -34,13 +33,13 @@ class Listener:
         forget: what to call.
         engine: the store's engine.
         source: True for the engine's own server, or the URL of the server behind a proxy.
-        timeout: seconds for which an answer of the server is waited for.
+        heartbeat: seconds within which a connection that says nothing is found to be dead.
 
     Raises:
         StoreUnsupported: the database has no LISTEN, or the driver is not psycopg.
     """
 
-    def __init__(self, forget: Callable[[Any], None], engine: Engine, source: bool | str, timeout: float) -> None:
+    def __init__(self, forget: Callable[[Any], None], engine: Engine, source: bool | str, heartbeat: float) -> None:
         self._engine = migration_engine(source) if isinstance(source, str) else engine
         if self._engine.dialect.name != "postgresql" or self._engine.dialect.driver != "psycopg":
             raise StoreUnsupported(
@@ -48,7 +47,7 @@ class Listener:
                 remedy="Leave `listen` out: polling works everywhere; or name a postgresql:// URL.",
             )
         self._forget = forget
-        self._timeout = timeout
+        self._pause = heartbeat / 2
         self._inherited: list[Any] = []
         self._connection: Any = None
         self.after_fork()
@@ -60,7 +59,7 @@ class Listener:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        self._watchdog = Watchdog(self._timeout)
+        self._watchdog = Watchdog(self._pause)
 
     def start(self) -> None:
         """Start the thread, unless it runs."""
@@ -101,12 +100,12 @@ class Listener:
                     self._connection.close()
 
     def _listen(self) -> None:
-        beat_at = monotonic() + _HEARTBEAT_SECONDS
+        beat_at = monotonic() + self._pause
         while not self._stopped.is_set():
             readable, _, _ = select.select([self._connection.fileno()], [], [], _STOP_SECONDS)
             if readable or monotonic() >= beat_at:
                 self._ask("SELECT 1")  # the driver hands over what arrived, and a dead connection shows
-                beat_at = monotonic() + _HEARTBEAT_SECONDS
+                beat_at = monotonic() + self._pause
 
     def _ask(self, statement: str) -> None:
         with self._watchdog.limit(self._connection):

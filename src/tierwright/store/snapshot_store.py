@@ -46,6 +46,7 @@ class SnapshotStore:
             caller, for serverless functions, whose threads stand still between calls.
         listen: True to hear of changes at once from PostgreSQL (LISTEN), over a connection of its own; or the URL of
             the server itself, where ``engine`` goes through a transaction-pooling proxy.
+        heartbeat: seconds within which a listening connection that has died without a word is replaced.
 
     Raises:
         StoreUnsupported: an in-memory SQLite database, or ``listen`` on SQLite.
@@ -61,6 +62,7 @@ class SnapshotStore:
         timeout: float = 2.0,
         background: bool = True,
         listen: bool | str = False,
+        heartbeat: float = 5.0,
     ) -> None:
         self.poll_interval = poll_interval
         self.max_staleness = max(max_staleness, poll_interval)
@@ -72,7 +74,7 @@ class SnapshotStore:
         self._catalog: Catalog | None = None
         self._catalog_read_at = 0.0
         self._refresher = Refresher(self.refresh, poll_interval / 2) if background else None
-        self._listener = Listener(self.forget, self._reader.engine, listen, timeout) if listen else None
+        self._listener = Listener(self.forget, self._reader.engine, listen, heartbeat) if listen else None
         self._start()
         _call_after_fork(self)
 
