@@ -57,16 +57,24 @@ class PostgresServer:
     def __enter__(self) -> PostgresServer:
         self._give_to_server_user()
         self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C")
-        options = " ".join(f"-c {name}={value or repr('')}" for name, value in self.settings.items())
-        options += f" -c listen_addresses=127.0.0.1 -p {self.port}"
-        self._run(
-            "pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(self.folder / "log"), "-o", options, "start"
-        )
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
+        self.stop("immediate")
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        options = " ".join(f"-c {name}={value or repr('')}" for name, value in self.settings.items())
+        options += f" -c listen_addresses=127.0.0.1 -p {self.port}"
+        log = str(self.folder / "log")
+        self._run("pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", log, "-o", options, "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop the server; ``immediate`` is a crash, after which recent commits may be lost with these settings."""
+        if (self.data / "postmaster.pid").exists():
+            self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "stop")
 
     @property
     def data(self) -> Path:

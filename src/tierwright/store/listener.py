@@ -56,6 +56,8 @@ class Listener:
         """Start anew, without a thread; the parent's connection is kept untouched, because closing says goodbye."""
         self._inherited.append(self._connection)
         self._connection = None
+        #: Whether there is a connection that hears of changes.
+        self.is_listening = False
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -87,6 +89,7 @@ class Listener:
                 self._connection.add_notify_handler(self._heard)
                 self._ask("LISTEN " + CHANNEL)
                 self._forget(None)
+                self.is_listening = True
                 failures = 0
                 self._listen()
             except (self._engine.dialect.loaded_dbapi.Error, OSError, ValueError) as error:
@@ -96,6 +99,7 @@ class Listener:
                 _log.warning("Not listening to changes, polling goes on; next attempt in %s s. Cause: %s", pause, error)
                 self._stopped.wait(pause)
             finally:
+                self.is_listening = False
                 if self._connection is not None:
                     self._connection.close()
 
