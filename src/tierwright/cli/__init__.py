@@ -3,9 +3,9 @@
 Exit codes, covered by semantic versioning:
 
     0    done; nothing found
-    1    findings, or the chain refused or failed
+    1    findings; or denied (``evaluate``); or refused: by the chain, by a write, or by you when asked
     2    wrong usage or configuration: options, URL, driver
-    3    the database cannot be reached or written
+    3    the database cannot be reached or written; nobody can tell (``evaluate``)
     130  interrupted
 
 Results go to standard output, progress and errors to standard error; with ``--json`` results and errors are JSON on

@@ -7,18 +7,22 @@ from typing import Annotated
 
 import typer
 
-from tierwright.cli import db, output
+from tierwright.cli import db, decisions, output
 from tierwright.cli.doctor import doctor
+from tierwright.cli.tenants import tenants
 
 app = typer.Typer(
     name="tierwright",
-    help="Which tenant may use what: migrate the database, and look after it.",
+    help="Which tenant may use what: ask, change it, migrate the database and look after it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.add_typer(db.app, name="db")
 app.command()(doctor)
+app.command()(decisions.evaluate)
+app.command()(decisions.explain)
+app.command()(tenants)
 
 
 def _print_version(wanted: bool) -> None:
@@ -34,5 +38,5 @@ def root(
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Which tenant may use what: migrate the database, and look after it."""
+    """Which tenant may use what: ask, change it, migrate the database and look after it."""
     output.settings.debug = debug

@@ -28,6 +28,30 @@ LockWait = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
+Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant, as the application names it.")]
+FeatureKey = Annotated[str, typer.Argument(metavar="FEATURE", help="The key of the feature.")]
+TierKey = Annotated[str, typer.Argument(metavar="TIER", help="The key of the tier.")]
+At = Annotated[
+    str | None,
+    typer.Option("--at", metavar="ISO", help="Another moment than now, such as 2026-01-31T12:00Z."),
+]
+Starts = Annotated[str | None, typer.Option("--starts", metavar="ISO", help="From when; always, unless given.")]
+Expires = Annotated[str | None, typer.Option("--expires", metavar="ISO", help="Until when; for ever, unless given.")]
+Days = Annotated[int | None, typer.Option("--days", min=1, max=36500, help="For how many days from now, instead of --expires.")]
+LicenseKey = Annotated[str, typer.Option("--license-key", help="Tells the licences of one tenant apart.")]
+Value = Annotated[str | None, typer.Option("--value", metavar="JSON", help="The value, such as 25, true or '\"eu\"'.")]
+Unlimited = Annotated[bool, typer.Option("--unlimited", help="No limit, instead of a value.")]
+Off = Annotated[bool, typer.Option("--off", help="Deny it.")]
+Actor = Annotated[
+    str | None,
+    typer.Option("--actor", help="Who writes, for the history.", show_default="your user name in the system"),
+]
+Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the history.")]
+From = Annotated[
+    str | None, typer.Option("--from", metavar="FILE|-", help="A JSON object with the fields; - is standard input.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
 DEFAULT_VERSION_TABLE = VERSION_TABLE
 DEFAULT_LOCK_TIMEOUT = MigrationOptions.lock_timeout
 DEFAULT_LOCK_WAIT = MigrationOptions.lock_wait

@@ -8,15 +8,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import typer
 from rich.console import Console
 
-from tierwright.errors import ConfigurationError, DatabaseError, InvalidInput, TierwrightError
+from tierwright.errors import (
+    ConfigurationError,
+    DatabaseError,
+    EntitlementsUnavailable,
+    InvalidInput,
+    RetryTransaction,
+    TierwrightError,
+)
 from tierwright.migrations.options import Progress
 
 REFUSED, USAGE, UNAVAILABLE = 1, 2, 3
+_LONGEST_LITERAL = 60
 
 
 @dataclass
@@ -39,19 +48,49 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_json(data: Any) -> None:
     """Print one JSON document on standard output."""
-    typer.echo(json.dumps(data, indent=2, default=str))
+    typer.echo(json.dumps(data, indent=2, default=json_text))
+
+
+def json_text(value: Any) -> str:
+    """Return the JSON text of what JSON has no type for: moments in ISO 8601, exact numbers and ids as they are."""
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def plain(text: object) -> str:
+    """Return text as it can stand in a line of any terminal: what is not printable is escaped."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in str(text)
+    )
+
+
+def literal(value: Any) -> str:
+    """Return a value as short JSON, for people."""
+    text = plain(json.dumps(value, ensure_ascii=False, default=json_text))
+    return text if len(text) <= _LONGEST_LITERAL else f"{text[: _LONGEST_LITERAL - 3]}..."
+
+
+def line(*cells: object, widths: tuple[int, ...] = ()) -> None:
+    """Print one line; the first cells are padded to ``widths``."""
+    texts = [plain(cell) for cell in cells]
+    padded = [text.ljust(width) for text, width in zip(texts, widths, strict=False)] + texts[len(widths) :]
+    typer.echo("  ".join(padded).rstrip())
 
 
 @contextmanager
-def reported_errors(*, as_json: bool = False) -> Iterator[None]:
-    """Print a typed error and leave with its exit code; no traceback, unless ``--debug`` asks for it."""
+def reported_errors(*, as_json: bool = False, refused: int = REFUSED) -> Iterator[None]:
+    """Print a typed error and leave with its exit code; no traceback, unless ``--debug`` asks for it.
+
+    Args:
+        as_json: print it as JSON on standard output.
+        refused: the exit code of what is neither wrong usage nor an unusable database.
+    """
     try:
         yield
     except TierwrightError as error:
         if settings.debug:
             raise
         _print_error(error, as_json)
-        raise typer.Exit(_exit_code(error)) from None
+        raise typer.Exit(_exit_code(error, refused)) from None
 
 
 @contextmanager
@@ -71,10 +110,10 @@ def progress() -> Iterator[Progress]:
         yield show
 
 
-def _exit_code(error: TierwrightError) -> int:
+def _exit_code(error: TierwrightError, refused: int) -> int:
     if isinstance(error, ConfigurationError | InvalidInput):
         return USAGE
-    return UNAVAILABLE if isinstance(error, DatabaseError) else REFUSED
+    return UNAVAILABLE if isinstance(error, DatabaseError | EntitlementsUnavailable | RetryTransaction) else refused
 
 
 def _print_error(error: TierwrightError, as_json: bool) -> None:
