@@ -64,8 +64,8 @@ def _prerequisite(decision: Decision) -> tuple[str, str]:
 def _conflict(decision: Decision) -> tuple[str, str]:
     others = _list(decision.blocked_by)
     return (
-        f"{{who}} may not use {{what}}: {_source(decision)} grants it, but so is {others} granted, and they exclude "
-        "each other, so neither is given.",
+        f"{{who}} may not use {{what}}: {_source(decision)} grants it, but {others} {_is(decision.blocked_by)} granted "
+        "too, and they exclude each other, so neither is given.",
         f"Deny {{what}} or {others} by an override.",
     )
 
@@ -118,3 +118,7 @@ def _end(decision: Decision) -> str:
 
 def _list(keys: tuple[str, ...]) -> str:
     return " and ".join(filter(None, (", ".join(keys[:-1]), keys[-1]))) if keys else "something"
+
+
+def _is(keys: tuple[str, ...]) -> str:
+    return "is" if len(keys) == 1 else "are"

@@ -67,7 +67,7 @@ def read_everything(connection: Connection, tenant_id: str) -> tuple[Catalog, Te
     Args:
         tenant_id: in its canonical form.
     """
-    rows = connection.execute(EVERYTHING, {"tenant_id": tenant_id}).all()
+    rows = connection.execute(EVERYTHING[connection.dialect.name], {"tenant_id": tenant_id}).all()
     return catalog_of(rows), tenant_of(rows)
 
 
@@ -92,7 +92,8 @@ def catalog_of(rows: Iterable[Row]) -> Catalog:
     for row in rows:
         kind, key, reference, document = row[0], row[1], row[2], row[3]
         if kind == Kind.GRANT:
-            grants[reference][key] = grant_of(document)
+            if key is not None:
+                grants[reference][key] = grant_of(document)
         elif kind == Kind.FEATURE:
             features.append(
                 Feature(key, grant_of(document), bool(row[4]), bool(row[5]), keys_of(reference), keys_of(row[7]))

@@ -87,11 +87,30 @@ def _tiers() -> sa.Select[Any]:
     )
 
 
-def _grants() -> sa.Select[Any]:
-    table = GRANTS.c
+def _grants(table: Any = GRANTS) -> sa.Select[Any]:
+    columns = table.c
     return _tagged(
-        Kind.GRANT, key=table.feature_key, reference=_text(table.license_tier_id), document=_text(table.feature_value)
+        Kind.GRANT,
+        key=columns.feature_key,
+        reference=_text(columns.license_tier_id),
+        document=_text(columns.feature_value),
     )
+
+
+def _grants_of_held_tiers(dialect: str) -> sa.Select[Any]:
+    """Return the grants of the tiers that can matter to a tenant, tier by tier through the index.
+
+    Neither planner can know how few tiers those are, and both like to read the whole table instead. On PostgreSQL
+    OFFSET 0 keeps the inner query as it is written; on SQLite the left side of an outer join is the outer loop. A
+    tier that grants nothing gives a row of NULLs.
+    """
+    held = _held_tiers()
+    if dialect == "postgresql":
+        of_one = sa.select(GRANTS.c.license_tier_id, GRANTS.c.feature_key, GRANTS.c.feature_value)
+        of_one = of_one.where(GRANTS.c.license_tier_id == held.c.id).offset(sa.literal_column("0"))
+        lateral = of_one.lateral("grants")
+        return _grants(lateral).select_from(held.join(lateral, sa.true()))
+    return _grants().select_from(held.outerjoin(GRANTS, GRANTS.c.license_tier_id == held.c.id))
 
 
 def _licenses() -> sa.Select[Any]:
@@ -150,14 +169,10 @@ def _changed() -> sa.CompoundSelect[Any]:
 CATALOG = sa.union_all(_state(), _features(), _tiers(), _grants())
 #: What one tenant holds, and the version of the catalogue.
 TENANT = sa.union_all(_state(), _licenses(), _overrides())
-#: What one tenant holds, with all of the catalogue that can matter to it.
-EVERYTHING = sa.union_all(
-    _state(),
-    _features(),
-    _tiers(),
-    _grants().where(GRANTS.c.license_tier_id.in_(sa.select(_held_tiers().c.id))),
-    _licenses(),
-    _overrides(),
-)
+#: By dialect: what one tenant holds, with all of the catalogue that can matter to it.
+EVERYTHING = {
+    dialect: sa.union_all(_state(), _features(), _tiers(), _grants_of_held_tiers(dialect), _licenses(), _overrides())
+    for dialect in ("sqlite", "postgresql")
+}
 #: When anything that a resolution of one tenant reads was last changed.
 CHANGED = _changed()
