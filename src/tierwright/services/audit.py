@@ -149,4 +149,6 @@ def _json(columns: Mapping[str, Any] | None) -> dict[str, Any] | None:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime | date):
         return value.isoformat()
-    return str(value) if isinstance(value, Decimal | UUID) else value
+    if isinstance(value, Decimal):
+        return format(value, "f")  # a price reads 0.000001, not 1E-6
+    return str(value) if isinstance(value, UUID) else value

@@ -31,9 +31,7 @@ def typed_input(what: str) -> Iterator[None]:
         # Not `from error`: its text and its frames would carry the input along.
         raise _invalid(what, _problems(error)) from None
     except InvalidInput as error:
-        if len(error.message) <= _LONGEST_PROBLEM:
-            raise
-        raise InvalidInput(_short(error.message, _LONGEST_PROBLEM), remedy=error.remedy) from None
+        raise InvalidInput(_sentence(what, _short(error.message, _LONGEST_PROBLEM)), remedy=error.remedy) from None
 
 
 def _problems(error: ValidationError) -> list[tuple[str, str]]:
@@ -54,10 +52,14 @@ def _field(location: tuple[int | str, ...]) -> str:
 def _invalid(what: str, problems: list[tuple[str, str]]) -> InvalidInput:
     said = "; ".join(f"{field}: {problem}" if field else problem for field, problem in problems)
     return InvalidInput(
-        f"Not a valid {what}: {said}.",
+        _sentence(what, said),
         remedy="Correct the input.",
         details={"problems": [{"field": field, "problem": problem} for field, problem in problems]},
     )
+
+
+def _sentence(what: str, problem: str) -> str:
+    return f"Not a valid {what}: {problem.rstrip('.')}."
 
 
 def _short(text: str, longest: int) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 from tierwright.resolution.facts import Feature, Grant
 from tierwright.resolution.values import check_document, check_schema
 from tierwright.services.audit import Journal
-from tierwright.services.input_errors import typed_input
 from tierwright.services.registry.catalogue import (
     Catalogue,
     cycle_through,
@@ -18,6 +17,7 @@ from tierwright.services.registry.catalogue import (
     refuse_new_breaks,
 )
 from tierwright.services.registry.held_values import refuse_unfit_values
+from tierwright.services.registry.inputs import key_of
 from tierwright.services.registry.keyed import Keyed
 from tierwright.services.registry.results import WriteResult
 from tierwright.services.registry.rows import refuse_unknown
@@ -95,7 +95,7 @@ class Features(Keyed[FeatureRegistry, FeatureInput]):
 
     def _checked_input(self, given: Any, journal: Journal) -> FeatureInput:
         if isinstance(given, Mapping):
-            _refuse_self(given.get("feature_key"), given.get("depends_on"))
+            _refuse_self(key_of("feature key", given.get("feature_key")), given.get("depends_on"))
         checked = super()._checked_input(given, journal)
         if checked.created_by is None:
             checked = checked.model_copy(update={"created_by": journal.context.actor})
@@ -137,15 +137,14 @@ class Features(Keyed[FeatureRegistry, FeatureInput]):
 def _check_values(given: FeatureInput) -> None:
     """Refuse a schema that cannot be used, and a default that does not fit it."""
     if given.value_schema is not None:
-        with typed_input("feature"):
-            check_schema(given.value_schema)
-            check_document(given.default_value, given.value_schema, "default_value")
+        check_schema(given.value_schema)
+        check_document(given.default_value, given.value_schema, "default_value")
 
 
-def _refuse_self(feature_key: Any, depends_on: Any) -> None:
+def _refuse_self(feature_key: str, depends_on: Any) -> None:
     # The input schema refuses it too, but not as the circle that it is.
-    if isinstance(feature_key, str) and isinstance(depends_on, list | tuple) and feature_key in depends_on:
-        refuse_cycle("Prerequisites", (feature_key[:255], feature_key[:255]))
+    if isinstance(depends_on, list | tuple) and feature_key in depends_on:
+        refuse_cycle("Prerequisites", (feature_key, feature_key))
 
 
 def _fact(given: FeatureInput) -> Feature:

@@ -69,6 +69,7 @@ class Granting:
             self._check_grants(tier_key, changed, ())
             for key, document in changed.items():
                 self._write(journal, tier, key, document, held.get(key))
+            self._session.expire(tier, ["features"])  # the host may have loaded it
         return WriteResult(True)
 
     def revoke(
@@ -100,6 +101,7 @@ class Granting:
             for key, row in held.items():
                 self._session.delete(row)
                 self._note(journal, tier_key, key, AuditAction.DELETED, old={"feature_value": row.feature_value})
+            self._session.expire(tier, ["features"])
         return WriteResult(True)
 
     def _tier(self, tier_key: str) -> LicenseTier:
@@ -150,22 +152,15 @@ def fitting(documents: Documents, features: Mapping[str, FeatureRegistry]) -> Do
         feature = features[key]
         with typed_input(f"value of {key}"):
             check_value_document(document, FeatureType(feature.feature_type))
-            check_document(document, feature.value_schema, f"value of {key}")
+        check_document(document, feature.value_schema, f"value of {key}")
     return documents
 
 
 def _documents(features: Any) -> Documents:
     """Return checked value documents, as far as they can be checked without their features."""
     given = {key_of("feature key", key): document for key, document in mapping_of("features", features).items()}
-    return {key: document_of(document) for key, document in sorted(given.items())}
-
-
-def document_of(document: Any) -> dict[str, Any]:
-    """Return a checked copy of a value document.
-
-    Raises:
-        InvalidInput: it has another shape.
-    """
-    with typed_input("value document"):
-        copy: dict[str, Any] = check_value_document(document)
-        return copy
+    checked: Documents = {}
+    for key, document in sorted(given.items()):
+        with typed_input(f"value of {key}"):
+            checked[key] = check_value_document(document)
+    return checked

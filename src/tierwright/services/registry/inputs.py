@@ -33,8 +33,7 @@ def tenant_of(tenant: str | int | UUID) -> str:
     Raises:
         InvalidInput: this cannot be a tenant.
     """
-    with typed_input("tenant"):
-        return canonical_tenant_id(tenant)
+    return canonical_tenant_id(tenant)
 
 
 def key_of(what: str, key: Any) -> str:
@@ -58,7 +57,7 @@ def keys_of(what: str, keys: Any) -> list[str]:
         InvalidInput: it is no collection, or one of them does not have the form of such a key.
     """
     if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
-        raise InvalidInput(f"Several of {what} are needed, as a list.", remedy="Pass a list.")
+        raise InvalidInput(f"The {what}s are not a list.", remedy="Pass a list.")
     return sorted({key_of(what, key) for key in keys})
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from tierwright.resolution.values import check_schema
 from tierwright.services.audit import Journal
-from tierwright.services.input_errors import typed_input
 from tierwright.services.registry.inputs import InputT
 from tierwright.services.registry.keyed import Keyed, RowT
 from tierwright.services.registry.results import WriteResult
@@ -170,5 +169,4 @@ class Models(_Gated[ModelRegistry, ModelInput]):
 
 def _check_config_schema(schema: Mapping[str, Any] | None) -> None:
     if schema:
-        with typed_input("integration"):
-            check_schema(schema, "config_schema")
+        check_schema(schema, "config_schema")
