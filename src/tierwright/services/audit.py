@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -135,10 +135,17 @@ def write_audit(
 
 
 def _entry(context: AuditContext, entity: AuditEntity, entity_id: str, action: AuditAction, **about: Any) -> AuditInput:
-    said = asdict(context)
     with typed_input("audit entry"):
         return AuditInput(
-            entity_type=entity, entity_id=entity_id, action=action, performed_by=said.pop("actor"), **said, **about
+            entity_type=entity,
+            entity_id=entity_id,
+            action=action,
+            performed_by=context.actor,
+            reason=context.reason,
+            request_id=context.request_id,
+            ip_address=context.ip_address,
+            user_agent=context.user_agent,
+            **about,
         )
 
 
