@@ -50,8 +50,7 @@ class Grant(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Feature:
+class Feature(NamedTuple):
     """A row of the feature registry.
 
     Attributes:

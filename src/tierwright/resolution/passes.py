@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Sequence, Set
 from datetime import datetime
 from typing import NamedTuple
 
-from tierwright.resolution.decision import Decision, Reason, Source
+from tierwright.resolution.decision import Decision, Reason, Source, make_decision
 from tierwright.resolution.facts import MISSING, Feature, Grant
 from tierwright.resolution.graph import Graph
 
@@ -27,7 +27,7 @@ class Denial(NamedTuple):
     blocked_by: tuple[str, ...]
 
 
-def first_voice(feature: Feature, voices: Iterable[Voice]) -> Decision:
+def first_voice(feature: Feature, voices: Sequence[Voice]) -> Decision:
     """Pass 1: decide by the first source that speaks, and take its value or the next one that has any.
 
     Args:
@@ -35,18 +35,17 @@ def first_voice(feature: Feature, voices: Iterable[Voice]) -> Decision:
         voices: the sources that speak about it, the strongest first, without the registry default.
     """
     if not feature.is_active:
-        return Decision(feature.key, False, None, False, Reason.DISABLED, Source.NONE)
-    speaking = (*voices, _default(feature))
-    first = speaking[0]
+        return make_decision(feature.key, False, None, False, Reason.DISABLED, Source.NONE)
+    first = voices[0] if voices else _default(feature)
     if not first.grant.enabled:
-        return Decision(
+        return make_decision(
             feature.key, False, None, False, Reason.NOT_GRANTED, first.source, first.tier_key, first.expires_at
         )
-    valued = next((voice.grant for voice in speaking if _has_value(voice.grant)), Grant(True, None))
-    return Decision(
+    valued = first.grant if _has_value(first.grant) else _next_value(feature, voices)
+    return make_decision(
         feature.key,
         True,
-        None if valued.unlimited else valued.value,
+        None if valued.unlimited or valued.value is MISSING else valued.value,
         valued.unlimited,
         Reason.GRANTED,
         first.source,
@@ -87,8 +86,15 @@ def with_prerequisites(enabled: Set[str], graph: Graph) -> set[str]:
 
 
 def _default(feature: Feature) -> Voice:
+    """Return what the registry says: it never enables a premium feature."""
     default = feature.default
-    return Voice(default._replace(enabled=default.enabled and not feature.is_premium), Source.REGISTRY_DEFAULT)
+    if feature.is_premium and default.enabled:
+        default = default._replace(enabled=False)
+    return Voice(default, Source.REGISTRY_DEFAULT)
+
+
+def _next_value(feature: Feature, voices: Sequence[Voice]) -> Grant:
+    return next((voice.grant for voice in voices if _has_value(voice.grant)), feature.default)
 
 
 def _has_value(grant: Grant) -> bool:

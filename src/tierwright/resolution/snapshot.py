@@ -77,8 +77,10 @@ class CatalogSnapshot:
         """
         found = self._tables.get(tier_ids)
         if found is None:
-            voices = list(self._voices(tier_ids))
-            found = self._settled({key: self._first(key, voices) for key in self.features})
+            spoken = self._spoken(tier_ids)
+            found = self._settled(
+                {key: first_voice(feature, spoken.get(key, ())) for key, feature in self.features.items()}
+            )
             while len(self._tables) >= MAX_TABLES:
                 self._tables.pop(next(iter(self._tables)), None)
             self._tables[tier_ids] = found
@@ -113,26 +115,25 @@ class CatalogSnapshot:
                 found.setdefault(tier.key, end)
         return {key: end for key, end in found.items() if end is not None}
 
-    def _voices(self, tier_ids: tuple[Hashable, ...]) -> Iterator[tuple[Tier, Source]]:
+    def _spoken(self, tier_ids: tuple[Hashable, ...]) -> dict[str, list[Voice]]:
+        """Return by feature key what the tiers and their bases say, the strongest first."""
+        spoken: dict[str, list[Voice]] = {}
         for tier_id in tier_ids or self._default:
             for tier in self.chain(tier_id):
                 own = Source.TIER if tier.id == tier_id else Source.BASE_TIER
-                yield tier, own if tier_ids else Source.DEFAULT_TIER
-
-    def _first(self, key: str, voices: Iterable[tuple[Tier, Source]], override: Override | None = None) -> Decision:
-        speaking = [
-            Voice(grant, source, tier.key) for tier, source in voices if (grant := tier.grants.get(key)) is not None
-        ]
-        if override is not None:
-            speaking.insert(0, Voice(override.grant, Source.OVERRIDE, None, override.expires_at))
-        return first_voice(self.features[key], speaking)
+                source = own if tier_ids else Source.DEFAULT_TIER
+                for key, grant in tier.grants.items():
+                    spoken.setdefault(key, []).append(Voice(grant, source, tier.key))
+        return spoken
 
     def _overridden(self, table: Table, tier_ids: tuple[Hashable, ...], given: Mapping[str, Override]) -> Table:
         """Return ``table`` with the overridden features, and all that they are linked with, decided anew."""
         known = given.keys() & self.features.keys()
         affected = known | (self.graph.linked(known) & self.features.keys())
-        voices = list(self._voices(tier_ids))
-        changed = {key: self._first(key, voices, given.get(key)) for key in affected}
+        spoken = self._spoken(tier_ids)
+        changed = {
+            key: first_voice(self.features[key], [*_override(given.get(key)), *spoken.get(key, ())]) for key in affected
+        }
         return {**table, **self._settled(changed)}
 
     def _settled(self, decisions: dict[str, Decision]) -> dict[str, Decision]:
@@ -173,6 +174,11 @@ def complete(table: Mapping[str, Decision]) -> Mapping[str, Decision]:
     if isinstance(table, Expiring):
         table = table.made()
     return MappingProxyType(table)
+
+
+def _override(override: Override | None) -> Iterator[Voice]:
+    if override is not None:
+        yield Voice(override.grant, Source.OVERRIDE, None, override.expires_at)
 
 
 def _is_open(window: License | Override, at: datetime) -> bool:
