@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from tierwright.cli import db, decisions, output
+from tierwright.cli import (
+    component,
+    db,
+    decisions,
+    feature,
+    integration,
+    license,
+    model,
+    output,
+    override,
+    tenant,
+    tier,
+)
 from tierwright.cli.doctor import doctor
 from tierwright.cli.tenants import tenants
 
@@ -23,6 +35,14 @@ app.command()(doctor)
 app.command()(decisions.evaluate)
 app.command()(decisions.explain)
 app.command()(tenants)
+app.add_typer(tenant.app, name="tenant")
+app.add_typer(license.app, name="license")
+app.add_typer(override.app, name="override")
+app.add_typer(feature.app, name="feature")
+app.add_typer(tier.app, name="tier")
+app.add_typer(model.app, name="model")
+app.add_typer(component.app, name="component")
+app.add_typer(integration.app, name="integration")
 
 
 def _print_version(wanted: bool) -> None:

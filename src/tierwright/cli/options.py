@@ -37,7 +37,9 @@ At = Annotated[
 ]
 Starts = Annotated[str | None, typer.Option("--starts", metavar="ISO", help="From when; always, unless given.")]
 Expires = Annotated[str | None, typer.Option("--expires", metavar="ISO", help="Until when; for ever, unless given.")]
-Days = Annotated[int | None, typer.Option("--days", min=1, max=36500, help="For how many days from now, instead of --expires.")]
+Days = Annotated[
+    int | None, typer.Option("--days", min=1, max=36500, help="For how many days from now, instead of --expires.")
+]
 LicenseKey = Annotated[str, typer.Option("--license-key", help="Tells the licences of one tenant apart.")]
 Value = Annotated[str | None, typer.Option("--value", metavar="JSON", help="The value, such as 25, true or '\"eu\"'.")]
 Unlimited = Annotated[bool, typer.Option("--unlimited", help="No limit, instead of a value.")]
@@ -49,6 +51,13 @@ Actor = Annotated[
 Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the history.")]
 From = Annotated[
     str | None, typer.Option("--from", metavar="FILE|-", help="A JSON object with the fields; - is standard input.")
+]
+Name = Annotated[str | None, typer.Option("--name", help="What people call it.")]
+Category = Annotated[str | None, typer.Option("--category", help="Where it belongs.")]
+Description = Annotated[str | None, typer.Option("--description", help="What it is for.")]
+GatedBy = Annotated[str | None, typer.Option("--feature", metavar="FEATURE", help="The feature that gates it.")]
+Needs = Annotated[
+    list[str] | None, typer.Option("--requires", metavar="FEATURE", help="A feature that it needs too; repeat it.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 

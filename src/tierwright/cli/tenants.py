@@ -14,8 +14,9 @@ from sqlalchemy.engine import Connection
 from tierwright.cli import database, inputs, options, output
 from tierwright.cli.decisions import amount, as_dict, source, until
 from tierwright.errors import ConfigurationError
-from tierwright.services import support
-from tierwright.services.support import Ending, FeatureSearch, HeldLicense
+from tierwright.services import tenant_search
+from tierwright.services.support import HeldLicense
+from tierwright.services.tenant_search import Ending, FeatureSearch
 from tierwright.types import utc_now
 
 _WIDTHS = (36, 24)
@@ -79,7 +80,7 @@ def _note(search: FeatureSearch) -> str | None:
 
 
 def _on_tier(connection: Connection, tier_key: str) -> Found:
-    for tenant_id, licenses in support.on_tier(connection, tier_key, utc_now()):
+    for tenant_id, licenses in tenant_search.on_tier(connection, tier_key, utc_now()):
         shown = ", ".join(_license(held) for held in licenses)
         yield (
             {"tenant_id": tenant_id, "licenses": [_without(asdict(held), "tenant_id") for held in licenses]},
@@ -97,7 +98,7 @@ def _license(held: HeldLicense) -> str:
 def _expiring(connection: Connection, span: str) -> tuple[dict[str, Any], Found]:
     now = utc_now()
     end = inputs.later(now, span)
-    found = ((asdict(each), _ending(each)) for each in support.ending(connection, now, end))
+    found = ((asdict(each), _ending(each)) for each in tenant_search.ending(connection, now, end))
     return {"from": now, "until": end}, found
 
 

@@ -1,34 +1,19 @@
-"""What people ask who support customers: what a tenant holds, and which tenants there are.
-
-Whatever is asked of all tenants is read in pages, each beginning behind the last row of the one before, so that a
-million tenants need no more memory than a few thousand.
-"""
+"""What people ask who support customers: what a tenant holds, and what the catalogue says."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from heapq import merge
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from tierwright.errors import NotFound
-from tierwright.resolution.decision import Decision
-from tierwright.resolution.facts import License, Override
-from tierwright.resolution.snapshot import CatalogSnapshot
-from tierwright.services.reading import grant_of, read_catalog
 from tierwright.services.statements import GRANTS, LICENSES, OVERRIDES, TIERS
 from tierwright.tables import TenantFeatureOverride, TenantIntegrationConfig, TenantLicense
 
-_PAGE = 5_000
-#: As many overrides of linked features are asked for by key; where more are linked, all are read.
-_MOST_KEYS = 500
 _OF_TENANTS = (TenantLicense, TenantFeatureOverride, TenantIntegrationConfig)
 
 
@@ -55,28 +40,30 @@ class HeldOverride:
     reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """A licence or override that ends.
+#: The columns of :class:`HeldLicense`.
+SELECT_LICENSES = sa.select(
+    LICENSES.c.tenant_id,
+    LICENSES.c.license_key,
+    TIERS.c.tier_key,
+    LICENSES.c.starts_at,
+    LICENSES.c.expires_at,
+    LICENSES.c.is_active,
+).join(TIERS, TIERS.c.id == LICENSES.c.license_tier_id)
 
-    Attributes:
-        expires_at: when.
-        tenant_id: whose it is.
-        kind: ``license`` or ``override``.
-        key: the licence's key, or the overridden feature.
-        tier_key: the licence's tier.
-    """
 
-    expires_at: datetime
-    tenant_id: str
-    kind: str
-    key: str
-    tier_key: str | None
+def valid_at(at: datetime) -> Collection[sa.ColumnElement[bool]]:
+    """Return the conditions under which a licence is valid at a moment."""
+    table = LICENSES.c
+    return (
+        table.is_active,
+        sa.or_(table.starts_at.is_(None), table.starts_at <= at),
+        sa.or_(table.expires_at.is_(None), table.expires_at > at),
+    )
 
 
 def licenses_of(connection: Connection, tenant_id: str) -> list[HeldLicense]:
     """Return all licences of a tenant, by key; suspended and ended ones too."""
-    statement = _SELECT_LICENSES.where(LICENSES.c.tenant_id == tenant_id).order_by(LICENSES.c.license_key)
+    statement = SELECT_LICENSES.where(LICENSES.c.tenant_id == tenant_id).order_by(LICENSES.c.license_key)
     return [HeldLicense(*row) for row in connection.execute(statement)]
 
 
@@ -98,95 +85,6 @@ def rows_of(connection: Connection, tenant_id: str) -> dict[str, int]:
     }
 
 
-def on_tier(connection: Connection, tier_key: str, at: datetime) -> Iterator[tuple[str, list[HeldLicense]]]:
-    """Return the tenants that hold a tier at a moment, by id, each with its valid licences for it.
-
-    Raises:
-        NotFound: there is no such tier.
-    """
-    tier_id = connection.execute(sa.select(TIERS.c.id).where(TIERS.c.tier_key == tier_key)).scalar()
-    if tier_id is None:
-        raise NotFound(f"There is no tier {tier_key[:255]!r}.", remedy="`tierwright tier list` names them.")
-    valid = _SELECT_LICENSES.where(LICENSES.c.license_tier_id == tier_id, *_valid(at))
-    rows = (HeldLicense(*row) for row in _pages(connection, valid, (LICENSES.c.tenant_id, LICENSES.c.license_key)))
-    return ((tenant_id, list(held)) for tenant_id, held in groupby(rows, key=lambda each: each.tenant_id))
-
-
-class FeatureSearch:
-    """Which tenants may use a feature.
-
-    Args:
-        connection: where to read; the catalogue is read and compiled at once.
-        feature_key: the feature.
-        at: the moment.
-
-    Attributes:
-        elsewhere: the decision about every tenant without any row here. Where it is enabled, the feature is on for
-            everybody by default, and :meth:`tenants` can only list those whom the database knows.
-
-    Raises:
-        NotFound: there is no such feature.
-    """
-
-    def __init__(self, connection: Connection, feature_key: str, at: datetime) -> None:
-        self._connection = connection
-        self._key = feature_key
-        self._at = at
-        self._snapshot: CatalogSnapshot = read_catalog(connection).snapshot
-        if feature_key not in self._snapshot.features:
-            raise NotFound(
-                f"There is no feature {feature_key[:255]!r}.", remedy="`tierwright feature list` names them."
-            )
-        self.elsewhere = self._decide((), ())
-
-    def tenants(self) -> Iterator[tuple[str, Decision]]:
-        """Yield the tenants with a licence or override here that may use the feature, by id, each with the decision."""
-        if not self._snapshot.features[self._key].is_active:
-            return
-        # Tenants with the same licences and no override, which is nearly all of them, are decided about once.
-        decide = lru_cache(maxsize=4096)(lambda licenses: self._decide(licenses, ()))
-        rows = merge(self._licenses(), self._overrides(), key=itemgetter(0))
-        for tenant_id, facts in groupby(rows, key=itemgetter(0)):
-            held = [fact for _, fact in facts]
-            licenses = tuple(fact for fact in held if isinstance(fact, License))
-            overrides = [fact for fact in held if isinstance(fact, Override)]
-            decision = self._decide(licenses, overrides) if overrides else decide(licenses)
-            if decision.enabled:
-                yield tenant_id, decision
-
-    def _decide(self, licenses: Iterable[License], overrides: Iterable[Override]) -> Decision:
-        return self._snapshot.resolve(licenses, overrides, self._at).decisions[self._key]
-
-    def _licenses(self) -> Iterator[tuple[str, License]]:
-        table = LICENSES.c
-        tier_id = sa.cast(table.license_tier_id, sa.Text())  # as the catalogue's facts name it
-        statement = sa.select(table.tenant_id, table.license_key, tier_id, table.starts_at, table.expires_at)
-        for row in _pages(self._connection, statement.where(table.is_active), (table.tenant_id, table.license_key)):
-            yield row[0], License(*row[2:])
-
-    def _overrides(self) -> Iterator[tuple[str, Override]]:
-        table = OVERRIDES.c
-        document = sa.cast(table.feature_value, sa.Text())
-        statement = sa.select(table.tenant_id, table.feature_key, document, table.starts_at, table.expires_at)
-        keys = {self._key} | self._snapshot.graph.linked({self._key})  # what an override of can change the decision
-        if len(keys) <= _MOST_KEYS:
-            statement = statement.where(table.feature_key.in_(sorted(keys)))
-        for row in _pages(self._connection, statement, (table.tenant_id, table.feature_key)):
-            yield row[0], Override(row[1], grant_of(row[2]), row[3], row[4])
-
-
-def ending(connection: Connection, after: datetime, until: datetime) -> Iterator[Ending]:
-    """Yield the active licences and the overrides that end after one moment and before another, the next one first."""
-    licenses = _ending(LICENSES, "license", LICENSES.c.license_key, TIERS.c.tier_key, after, until)
-    licenses = licenses.join(TIERS, TIERS.c.id == LICENSES.c.license_tier_id).where(LICENSES.c.is_active)
-    no_tier = sa.cast(sa.null(), sa.Text())
-    overrides = _ending(OVERRIDES, "override", OVERRIDES.c.feature_key, no_tier, after, until)
-    both = sa.union_all(licenses, overrides).subquery()
-    columns = both.c
-    for row in _pages(connection, sa.select(both), (columns.expires_at, columns.tenant_id, columns.kind, columns.key)):
-        yield Ending(*row)
-
-
 def said_about(connection: Connection, feature_key: str) -> Mapping[str, Any]:
     """Return what each tier itself says about a feature, by tier key."""
     statement = sa.select(TIERS.c.tier_key, GRANTS.c.feature_value).join(GRANTS, GRANTS.c.license_tier_id == TIERS.c.id)
@@ -194,57 +92,33 @@ def said_about(connection: Connection, feature_key: str) -> Mapping[str, Any]:
     return {row[0]: row[1] for row in rows}
 
 
-def said_by(connection: Connection, tier_id: Hashable) -> Mapping[str, Any]:
+def said_by(connection: Connection, tier_key: str) -> Mapping[str, Any]:
     """Return what a tier itself says, by feature key."""
-    statement = sa.select(GRANTS.c.feature_key, GRANTS.c.feature_value).where(GRANTS.c.license_tier_id == tier_id)
-    return {row[0]: row[1] for row in connection.execute(statement.order_by(GRANTS.c.feature_key))}
-
-
-_SELECT_LICENSES = sa.select(
-    LICENSES.c.tenant_id,
-    LICENSES.c.license_key,
-    TIERS.c.tier_key,
-    LICENSES.c.starts_at,
-    LICENSES.c.expires_at,
-    LICENSES.c.is_active,
-).join(TIERS, TIERS.c.id == LICENSES.c.license_tier_id)
-
-
-def _valid(at: datetime) -> Collection[sa.ColumnElement[bool]]:
-    table = LICENSES.c
-    return (
-        table.is_active,
-        sa.or_(table.starts_at.is_(None), table.starts_at <= at),
-        sa.or_(table.expires_at.is_(None), table.expires_at > at),
+    statement = sa.select(GRANTS.c.feature_key, GRANTS.c.feature_value).join(
+        TIERS, GRANTS.c.license_tier_id == TIERS.c.id
     )
+    rows = connection.execute(statement.where(TIERS.c.tier_key == tier_key).order_by(GRANTS.c.feature_key))
+    return {row[0]: row[1] for row in rows}
 
 
-def _ending(
-    table: sa.Table,
-    kind: str,
-    key: sa.ColumnElement[Any],
-    tier_key: sa.ColumnElement[Any],
-    after: datetime,
-    until: datetime,
-) -> sa.Select[Any]:
-    columns = table.c
-    literal = sa.literal_column(f"'{kind}'", sa.Text())
-    return sa.select(
-        columns.expires_at, columns.tenant_id, literal.label("kind"), key.label("key"), tier_key.label("tier_key")
-    ).where(columns.expires_at > after, columns.expires_at < until)
+def tier_key_of(connection: Connection, tier_id: UUID | None) -> str | None:
+    """Return the key of the tier with an id."""
+    return connection.execute(sa.select(TIERS.c.tier_key).where(TIERS.c.id == tier_id)).scalar()
 
 
-def _pages(connection: Connection, statement: Any, order: tuple[sa.ColumnElement[Any], ...]) -> Iterator[Any]:
-    """Yield the rows of a statement in the order of columns that are not NULL, together unique, and all selected."""
-    positions = [
-        next(position for position, selected in enumerate(statement.selected_columns) if selected is column)
-        for column in order
-    ]
-    ordered = statement.order_by(*order).limit(_PAGE)
-    page = connection.execute(ordered).all()
-    while True:
-        yield from page
-        if len(page) < _PAGE:
-            return
-        last = [sa.literal(page[-1][position], column.type) for position, column in zip(positions, order, strict=True)]
-        page = connection.execute(ordered.where(sa.tuple_(*order) > sa.tuple_(*last))).all()
+def default_tier(connection: Connection) -> str | None:
+    """Return the key of the tier that counts for tenants without a valid licence."""
+    return connection.execute(sa.select(TIERS.c.tier_key).where(TIERS.c.is_default, TIERS.c.is_active)).scalar()
+
+
+def licenses_count(connection: Connection, tier_key: str, at: datetime) -> int:
+    """Return how many licences for a tier are valid at a moment."""
+    valid = SELECT_LICENSES.where(TIERS.c.tier_key == tier_key, *valid_at(at)).subquery()
+    return connection.execute(sa.select(sa.func.count()).select_from(valid)).scalar_one()
+
+
+def overrides_count(connection: Connection, feature_key: str) -> int:
+    """Return how many tenants have an override of a feature, whatever its window."""
+    return connection.execute(
+        sa.select(sa.func.count()).select_from(OVERRIDES).where(OVERRIDES.c.feature_key == feature_key)
+    ).scalar_one()
