@@ -8,19 +8,13 @@ from typing import Any
 from tierwright.resolution.facts import Feature, Grant
 from tierwright.resolution.values import check_document, check_schema
 from tierwright.services.audit import Journal
-from tierwright.services.registry.catalogue import (
-    Catalogue,
-    cycle_through,
-    dependents_of,
-    named,
-    refuse_cycle,
-    refuse_new_breaks,
-)
+from tierwright.services.registry.catalogue import Catalogue
 from tierwright.services.registry.held_values import refuse_unfit_values
 from tierwright.services.registry.inputs import key_of
 from tierwright.services.registry.keyed import Keyed
 from tierwright.services.registry.results import WriteResult
 from tierwright.services.registry.rows import refuse_unknown
+from tierwright.services.registry.rules import cycle_through, dependents_of, named, refuse_cycle, refuse_new_breaks
 from tierwright.tables import FeatureInput, FeatureRegistry
 from tierwright.types import AuditEntity
 
@@ -122,8 +116,7 @@ class Features(Keyed[FeatureRegistry, FeatureInput]):
         self._check_links(catalogue, given)
         return _dependents_warning(given.feature_key, catalogue) if retired else ()
 
-    @staticmethod
-    def _check_links(catalogue: Catalogue, given: FeatureInput) -> None:
+    def _check_links(self, catalogue: Catalogue, given: FeatureInput) -> None:
         after = catalogue.with_feature(_fact(given))
         old = catalogue.features.get(given.feature_key)
         known = {*after.features, *((*old.depends_on, *old.conflicts_with) if old else ())}
@@ -131,7 +124,10 @@ class Features(Keyed[FeatureRegistry, FeatureInput]):
         if old is None or set(given.depends_on) - set(old.depends_on):
             edges = {feature.key: feature.depends_on for feature in after.features.values()}
             refuse_cycle("Prerequisites", cycle_through(given.feature_key, edges))
-        refuse_new_breaks(catalogue, after)
+        keys = catalogue.linked([given.feature_key]) | after.linked([given.feature_key])
+        if keys:
+            before = catalogue.with_grants(self._session, keys)
+            refuse_new_breaks(before, before.with_feature(_fact(given)), keys)
 
 
 def _check_values(given: FeatureInput) -> None:

@@ -13,11 +13,12 @@ from tierwright.resolution.facts import Grant
 from tierwright.resolution.values import check_document
 from tierwright.services.audit import Journal
 from tierwright.services.input_errors import typed_input
-from tierwright.services.registry.catalogue import Catalogue, refuse_new_breaks
+from tierwright.services.registry.catalogue import Catalogue
 from tierwright.services.registry.inputs import key_of, keys_of, mapping_of
 from tierwright.services.registry.locking import catalogue_write
 from tierwright.services.registry.results import UNCHANGED, WriteResult
 from tierwright.services.registry.rows import apply, features_by_key, fetch, fetch_all, not_found, same
+from tierwright.services.registry.rules import refuse_new_breaks
 from tierwright.services.statements import GRANTS
 from tierwright.tables import FeatureRegistry, LicenseTier, LicenseTierFeatures, check_value_document
 from tierwright.types import AuditAction, AuditEntity, FeatureType
@@ -116,11 +117,15 @@ class Granting:
         return {row.feature_key: row for row in sorted(rows, key=lambda row: row.feature_key)}
 
     def _check_grants(self, tier_key: str, granted: Documents, revoked: Collection[str]) -> None:
-        before = Catalogue.read(self._session)
+        catalogue = Catalogue.read(self._session)
+        keys = catalogue.linked([*granted, *revoked])
+        if not keys:
+            return
+        before = catalogue.with_grants(self._session, keys)
         tier = before.tier(tier_key)
         grants = {key: grant for key, grant in tier.grants.items() if key not in revoked}
         grants.update((key, Grant.from_document(document)) for key, document in granted.items())
-        refuse_new_breaks(before, before.with_tier(replace(tier, grants=grants)))
+        refuse_new_breaks(before, before.with_tier(replace(tier, grants=grants)), keys)
 
     def _write(
         self, journal: Journal, tier: LicenseTier, key: str, document: dict[str, Any], row: LicenseTierFeatures | None

@@ -13,7 +13,8 @@ from tierwright.resolution.decision import Decision, Reason
 from tierwright.resolution.facts import License, Override
 from tierwright.resolution.snapshot import CatalogSnapshot
 from tierwright.services.reading import TenantFacts, read_everything
-from tierwright.services.registry.catalogue import named
+from tierwright.services.registry.catalogue import awake
+from tierwright.services.registry.rules import named
 from tierwright.types import utc_now
 
 Decisions = Mapping[str, Decision]
@@ -118,8 +119,7 @@ def _pair(
 
 def _awake(snapshot: CatalogSnapshot) -> CatalogSnapshot:
     """Return the snapshot as if no feature were switched off: a conflict must not come back with the switch."""
-    features = (replace(feature, is_active=True) for feature in snapshot.features.values())
-    return CatalogSnapshot(features, snapshot.tiers.values())
+    return CatalogSnapshot(map(awake, snapshot.features.values()), snapshot.tiers.values())
 
 
 def _conflicts(pairs: Iterable[tuple[Decisions, Decisions]], own: set[str]) -> dict[str, tuple[str, ...]]:

@@ -9,13 +9,14 @@ from uuid import UUID
 
 from tierwright.errors import AlreadyExists
 from tierwright.services.audit import Journal
-from tierwright.services.registry.catalogue import Catalogue, cycle_through, refuse_cycle, refuse_new_breaks
+from tierwright.services.registry.catalogue import Catalogue
 from tierwright.services.registry.grants import Granting
 from tierwright.services.registry.inputs import key_of
 from tierwright.services.registry.keyed import Keyed
 from tierwright.services.registry.locking import catalogue_write
 from tierwright.services.registry.results import UNCHANGED, WriteResult
 from tierwright.services.registry.rows import apply, fetch, not_found, refuse_unknown
+from tierwright.services.registry.rules import cycle_through, refuse_cycle, refuse_new_breaks
 from tierwright.tables import LicenseTier, TierInput
 from tierwright.types import AuditAction, AuditEntity
 
@@ -122,7 +123,7 @@ class Tiers(Granting, Keyed[LicenseTier, TierInput]):
             base_id = None if base_key is None else self._base(base_key).id
             if base_id == row.base_tier_id:
                 return UNCHANGED
-            self._check_base(tier_key, base_key)
+            self._check_base(row, base_id)
             old = {"base": self._key_of(row.base_tier_id)}
             apply(row, {"base_tier_id": base_id})
             journal.record(AuditEntity.TIER, tier_key, AuditAction.UPDATED, old=old, new={"base": base_key})
@@ -147,14 +148,16 @@ class Tiers(Granting, Keyed[LicenseTier, TierInput]):
             shown["base"] = self._key_of(shown.pop("base_tier_id"))
         return shown
 
-    def _check_base(self, tier_key: str, base_key: str | None) -> None:
-        before = Catalogue.read(self._session)
-        base_id = None if base_key is None else before.tier(base_key).id
-        after = before.with_tier(replace(before.tier(tier_key), base_id=base_id))
-        keys = {tier.id: tier.key for tier in after.tiers.values()}
-        edges = {tier.key: [keys[tier.base_id]] for tier in after.tiers.values() if tier.base_id in keys}
-        refuse_cycle("Base tiers", cycle_through(tier_key, edges))
-        refuse_new_breaks(before, after)
+    def _check_base(self, row: LicenseTier, base_id: UUID | None) -> None:
+        catalogue = Catalogue.read(self._session)
+        after = catalogue.with_tier(replace(catalogue.tiers[row.id], base_id=base_id))
+        keys_by_id = {tier.id: tier.key for tier in after.tiers.values()}
+        edges = {tier.key: [keys_by_id[tier.base_id]] for tier in after.tiers.values() if tier.base_id in keys_by_id}
+        refuse_cycle("Base tiers", cycle_through(row.tier_key, edges))
+        linked = catalogue.linked(catalogue.features)
+        if linked:
+            before = catalogue.with_grants(self._session, linked)
+            refuse_new_breaks(before, before.with_tier(replace(before.tiers[row.id], base_id=base_id)), linked)
 
     def _base(self, tier_key: str) -> LicenseTier:
         row = fetch(self._session, LicenseTier, tier_key=tier_key)
