@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -11,17 +12,21 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from sqlalchemy.orm import Session as SqlAlchemySession
 from sqlalchemy.orm import sessionmaker
 from sqlmodel import Session, select
 
 from tests.support.registry import ON, feature, history, integer, seed, writer
 from tierwright import tables
 from tierwright.errors import CycleRefused, PrerequisiteBroken, RetryTransaction, StillInUse, TierwrightError
-from tierwright.services.registry import Registry
-from tierwright.services.transactions import run_in_transaction
+from tierwright.services.audit import AuditContext
+from tierwright.services.registry import Registry, WriteResult
+from tierwright.services.transactions import run_in_transaction, run_in_transaction_async
+from tierwright.testing.ground import async_engine_for
 
 WRITERS = 16
 ROUNDS = 5
+DONE = WriteResult(True)
 
 
 @pytest.fixture
@@ -230,10 +235,33 @@ def test_the_attempts_are_counted(sessions: sessionmaker[Session], monkeypatch: 
     assert len(calls) == 3
 
 
-@pytest.fixture(autouse=True)
-def _quiet(migrated_engine: Engine) -> Iterator[None]:
-    yield
-    migrated_engine.dispose()
+def test_asynchronous_hosts_have_the_same(migrated_engine: Engine) -> None:
+    from sqlalchemy.ext.asyncio import async_sessionmaker
+
+    engine = async_engine_for(migrated_engine)
+    made = async_sessionmaker(engine)
+    lost: list[int] = []
+
+    def write(session: SqlAlchemySession) -> WriteResult:
+        if not lost:
+            lost.append(1)
+            raise RetryTransaction("Another transaction came first.", remedy="Again.")
+        return Registry(session).features.create(feature("a.async"), actor="tester")
+
+    async def host() -> WriteResult:
+        try:
+            async with made() as session:
+                AuditContext("alice").attach(session)
+                assert await session.run_sync(lambda sync: Registry(sync).features.create(feature("a.one"))) == DONE
+                await session.commit()
+            return await run_in_transaction_async(made, write)
+        finally:
+            await engine.dispose()
+
+    assert asyncio.run(host()) == DONE
+    with Session(migrated_engine) as session:
+        found = session.exec(select(tables.FeatureAuditLog).order_by(tables.FeatureAuditLog.id)).all()
+        assert [(each.entity_id, each.performed_by) for each in found] == [("a.one", "alice"), ("a.async", "tester")]
 
 
 def _begin_deferred(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,7 @@ from tierwright.errors import (
     AuditContextMissing,
     ConflictRefused,
     CycleRefused,
+    DependencyMissing,
     InvalidInput,
     NotFound,
     PrerequisiteBroken,
@@ -22,6 +24,7 @@ from tierwright.errors import (
     StillInUse,
     WriteRefused,
 )
+from tierwright.resolution import values
 from tierwright.services.registry import Registry, WriteResult
 
 DEFAULT_ON = {"enabled": True, "value": True}
@@ -206,6 +209,21 @@ def test_a_value_schema_holds_for_all_values(registry: Registry) -> None:
     with pytest.raises(InvalidInput, match="value_schema"):
         registry.features.change("a.one", value_schema={"$ref": "https://example.com/"})
     assert registry.features.change("a.one", value_schema={"maximum": 50}).changed
+
+
+def test_a_schema_without_its_package_fails_closed(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    seed(registry, integer("a.one", value_schema={"maximum": 5}), pro={})
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    values._tools.cache_clear()
+    for write in (
+        lambda: registry.features.create(integer("a.two", value_schema={})),
+        lambda: registry.tiers.grant("pro", {"a.one": {"enabled": True, "value": 5}}),
+        lambda: registry.overrides.set("acme", "a.one", {"enabled": True, "value": 5}),
+    ):
+        with pytest.raises(DependencyMissing, match=r"tierwright\[schemas\]"):
+            write()
+    assert registry.tiers.grant("pro", {"a.one": ON}).changed  # no value, so nothing to check
+    values._tools.cache_clear()
 
 
 @pytest.mark.parametrize(
