@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -49,7 +50,10 @@ class CatalogSnapshot:
         self.tiers = MappingProxyType({tier.id: tier for tier in tiers})
         self.graph = Graph.of(self.features.values())
         self._default = [tier.id for tier in self.tiers.values() if tier.is_default and tier.is_active]
+        #: What everybody gets about whom no tier and no override speaks; most of every table.
+        self._unspoken = {key: first_voice(feature, ()) for key, feature in self.features.items()}
         self._tables: dict[tuple[Hashable, ...], Table] = {}
+        self._lock = threading.Lock()
 
     def resolve(self, licenses: Iterable[License], overrides: Iterable[Override], at: datetime) -> TenantSnapshot:
         """Decide every feature for one tenant.
@@ -78,12 +82,12 @@ class CatalogSnapshot:
         found = self._tables.get(tier_ids)
         if found is None:
             spoken = self._spoken(tier_ids)
-            found = self._settled(
-                {key: first_voice(feature, spoken.get(key, ())) for key, feature in self.features.items()}
-            )
-            while len(self._tables) >= MAX_TABLES:
-                self._tables.pop(next(iter(self._tables)), None)
-            self._tables[tier_ids] = found
+            said = {key: first_voice(self.features[key], spoken[key]) for key in spoken.keys() & self.features.keys()}
+            found = self._settled({**self._unspoken, **said})
+            with self._lock:
+                while len(self._tables) >= MAX_TABLES:
+                    del self._tables[next(iter(self._tables))]
+                self._tables[tier_ids] = found
         return found
 
     def chain(self, tier_id: Hashable) -> tuple[Tier, ...]:

@@ -85,7 +85,7 @@ class Listener:
         failures = 0
         while not self._stopped.is_set():
             try:
-                self._connection = open_connection(self._engine, self._engine.pool.recreate())
+                self._connection = open_connection(self._engine, self._engine.pool.recreate(), self._pause)
                 self._connection.add_notify_handler(self._heard)
                 self._ask("LISTEN " + CHANNEL)
                 self._forget(None)

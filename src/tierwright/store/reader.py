@@ -41,14 +41,15 @@ class Reader:
     """
 
     def __init__(self, engine: Engine | Any, timeout: float) -> None:
-        engine = migration_engine(engine)
-        _refuse_memory(engine)
-        self.engine = engine
+        self.engine: Engine = migration_engine(engine)
+        _refuse_memory(self.engine)
         self.timeout = timeout
-        self._errors: type[Exception] = engine.dialect.loaded_dbapi.Error
-        self._is_file = engine.dialect.name == "sqlite"
-        self._tenant = _Compiled(engine, TENANT)
-        self._catalog = _Compiled(engine, CATALOG)
+        self._errors: type[Exception] = self.engine.dialect.loaded_dbapi.Error
+        self._is_file = self.engine.dialect.name == "sqlite"
+        # Of an AsyncEngine too: another engine reads for it, but it knows where its tables are.
+        schemas = getattr(engine, "sync_engine", engine).get_execution_options().get("schema_translate_map")
+        self._tenant = _Compiled(self.engine, TENANT, schemas)
+        self._catalog = _Compiled(self.engine, CATALOG, schemas)
         self._inherited: list[Any] = []
         self._start()
 
@@ -140,7 +141,7 @@ class Reader:
         return attempt.connection
 
     def _open(self) -> Any:
-        return open_connection(self.engine, self._pool)
+        return open_connection(self.engine, self._pool, self.timeout)
 
     def _close_idle(self) -> None:
         while (connection := self._take()) is not None:
@@ -154,8 +155,7 @@ class Reader:
 class _Compiled:
     """A statement as the driver takes it, with the engine's schema in it."""
 
-    def __init__(self, engine: Engine, statement: sa.CompoundSelect[Any]) -> None:
-        schemas = engine.get_execution_options().get("schema_translate_map")
+    def __init__(self, engine: Engine, statement: sa.CompoundSelect[Any], schemas: Any) -> None:
         options = {"schema_translate_map": schemas, "render_schema_translate": True} if schemas else {}
         compiled = statement.compile(dialect=engine.dialect, **options)
         self.text = str(compiled)
