@@ -1,7 +1,5 @@
 """FastAPI: gates before endpoints, the store in the lifespan, and what clients are told."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys

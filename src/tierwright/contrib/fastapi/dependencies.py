@@ -11,8 +11,10 @@ from typing import Annotated, Any
 from fastapi import Depends
 from fastapi.params import Depends as DependsParameter
 from fastapi.requests import HTTPConnection
+from sqlalchemy.engine import URL
 
 from tierwright.errors import ConfigurationError
+from tierwright.migrations.urls import migration_engine
 from tierwright.services.aio import AsyncEntitlements
 from tierwright.services.entitlements import DecisionHook, Entitlements
 from tierwright.store.snapshot_store import SnapshotStore
@@ -42,12 +44,14 @@ def store_lifespan(
         **options: as for :class:`~tierwright.SnapshotStore`.
 
     Raises:
-        StoreUnsupported, DatabaseUrlInvalid: at start-up, as :class:`~tierwright.SnapshotStore` does.
+        StoreUnsupported, DatabaseUrlInvalid, DialectUnsupported, DriverMissing: at start-up, the database cannot be one.
     """
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
-        store = SnapshotStore(database, **options)
+        # A URL is opened through a synchronous driver; an engine is the host's.
+        engine = migration_engine(database) if isinstance(database, str | URL) else database
+        store = SnapshotStore(engine, **options)
         app.state.tierwright_store, app.state.tierwright_on_decision = store, on_decision
         try:
             yield  # nothing: what a lifespan yields is state, which not every server supports
