@@ -1,4 +1,4 @@
-"""The main job on real input: migrate, load a real catalogue, answer four questions through their indexes.
+"""The main job on real input: migrate, load a real catalogue, answer four questions, decide who may use what and why.
 
 python -m examples.demo [--url URL] [--schema SCHEMA]
 """

@@ -14,11 +14,13 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
 from examples.demo.database import fresh_file, in_schema, is_missing, open_database
+from examples.demo.decisions import decide
 from examples.demo.loading import DemoRefused, Loaded, find, load
 from examples.demo.queries import Answer, ask, questions
 from examples.demo.report import Report, console
 from tierwright.errors import TierwrightError
 from tierwright.migrations import current, upgrade
+from tierwright.services.explanation import Explanation
 
 FILE = "demo.sqlite3"
 
@@ -29,10 +31,11 @@ class PlanWithoutIndex(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of the demo did: what is loaded, and the four answers."""
+    """What a run of the demo did: what is loaded, the four answers, and the decisions."""
 
     loaded: Loaded
     answers: tuple[Answer, ...]
+    decisions: tuple[Explanation, ...]
 
 
 def main(arguments: Sequence[str] | None = None, out: Console | None = None) -> int:
@@ -55,7 +58,7 @@ def main(arguments: Sequence[str] | None = None, out: Console | None = None) -> 
 
 
 def run(engine: Engine, out: Console, schema: str | None = None) -> Outcome:
-    """Upgrade, load and ask on ``engine``.
+    """Upgrade, load, ask and decide on ``engine``.
 
     Args:
         engine: a database whose tables of ours are absent, empty, or as an earlier run left them.
@@ -80,7 +83,9 @@ def run(engine: Engine, out: Console, schema: str | None = None) -> Outcome:
     if slow:
         raise PlanWithoutIndex(f"Not every plan uses its index: {', '.join(slow)}. See the plans above.")
     out.print(Text("All four were answered through their index.", "bold green"))
-    return Outcome(loaded, answers)
+    with report.step(4, "Ask who may use what, and why"):
+        decisions = tuple(report.decision(about, found) for about, found in decide(in_schema(engine, schema)))
+    return Outcome(loaded, answers, decisions)
 
 
 def _upgrade(engine: Engine, report: Report, schema: str | None) -> None:

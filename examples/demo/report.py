@@ -20,6 +20,7 @@ from examples.demo.catalogue import Catalogue
 from examples.demo.loading import Loaded
 from examples.demo.queries import Answer
 from examples.demo.tenants import CROWD
+from tierwright.services.explanation import Explanation
 from tierwright.tables import ComponentRegistry, ModelRegistry
 
 _SHOWN_ROWS = 4
@@ -98,6 +99,19 @@ class Report:
             text = Text.assemble(mark if answer.question.index in line else "  ", (line, "dim"))
             text.highlight_words([answer.question.index], "not dim bold green")
             self.out.print(Padding(text, _INDENT, expand=False))
+
+    def decision(self, about: str, found: Explanation) -> Explanation:
+        """Print a decision with its reason, the sentence that explains it and what would change it; return it."""
+        decision = found.decision
+        verdict = ("✓ granted", "bold green") if decision.enabled else ("✗ denied", "bold red")
+        source = " ".join(filter(None, (decision.source.value, decision.tier_key)))
+        self.out.print()
+        self.out.print(Text(f"? {about}", "bold"))
+        said = Text.assemble(verdict, f"  {decision.reason.value} ", (f"({source})", "dim"), f"\n{found.sentence}")
+        if found.remedy:
+            said.append(f"\n{found.remedy}", "yellow")
+        self.out.print(Padding(said, _INDENT, expand=False))
+        return found
 
 
 def _rows(answer: Answer) -> Table:

@@ -32,6 +32,19 @@ INDEXES = (
     "idx_tenant_integration_active",
     "idx_feature_audit_key_time",
 )
+DECISIONS = [
+    ("GRANTED", "tier"),
+    ("GRANTED", "tier"),
+    ("GRANTED", "base_tier"),
+    ("GRANTED", "override"),
+    ("NOT_GRANTED", "override"),
+    ("PREREQUISITE_NOT_MET", "override"),
+    ("CONFLICT", "override"),
+    ("GRANTED", "default_tier"),
+    ("GRANTED", "registry_default"),
+    ("NOT_GRANTED", "registry_default"),
+    ("FEATURE_NOT_FOUND", "none"),
+]
 
 
 def paper() -> Console:
@@ -53,6 +66,9 @@ def test_the_demo_answers_every_question_through_its_index(engine: Engine) -> No
         assert answer.question.index in printed(console)
         assert answer.microseconds > 0
     assert_right(*(answer.rows for answer in outcome.answers))
+    assert [(found.decision.reason, found.decision.source) for found in outcome.decisions] == DECISIONS
+    assert all(" ".join(found.sentence.split()) in printed(console) for found in outcome.decisions)
+    assert all(found.remedy in printed(console) for found in outcome.decisions)
     assert_exact(engine)
     assert_without_secrets(engine)
     check(engine)
@@ -66,6 +82,7 @@ def test_a_second_run_writes_nothing_and_refuses_what_is_not_its_own(
     console = paper()
     outcome = run(engine, console)
     assert outcome.loaded.catalogue is None
+    assert [(found.decision.reason, found.decision.source) for found in outcome.decisions] == DECISIONS
     assert all(answer.uses_index for answer in outcome.answers)
     assert "earlier run" in printed(console)
     monkeypatch.setattr(loading, "digest", lambda: "another")
@@ -122,6 +139,7 @@ def test_a_schema_can_be_named(postgresql_engine: Engine) -> None:
         connection.execute(sa.schema.CreateSchema("demo"))
     outcome = run(postgresql_engine, paper(), "demo")
     assert all(answer.uses_index for answer in outcome.answers)
+    assert [(found.decision.reason, found.decision.source) for found in outcome.decisions] == DECISIONS
     assert "model_registry" in sa.inspect(postgresql_engine).get_table_names("demo")
     assert "model_registry" not in sa.inspect(postgresql_engine).get_table_names()
     assert run(postgresql_engine, paper(), "demo").loaded.catalogue is None
