@@ -28,9 +28,12 @@ def main(results: Path = RESULTS, assets: Path = ASSETS) -> None:
     assets.mkdir(parents=True, exist_ok=True)
     mpl.use("svg")
     mpl.rcParams.update({"svg.hashsalt": "tierwright", "svg.fonttype": "none", "font.size": 9, "axes.axisbelow": True})
-    for name, draw in (("queries", queries), ("migrate_postgresql", waits), ("migrate_sqlite", rebuilds)):
-        if (results / f"{name}.json").exists():
-            figure = draw(json.loads((results / f"{name}.json").read_text("utf-8")))
+    for name, source, part, draw in _PLOTS:
+        if not (results / f"{source}.json").exists():
+            continue
+        result = json.loads((results / f"{source}.json").read_text("utf-8"))
+        if not part or part in result:
+            figure = draw(result[part] if part else result)
             figure.savefig(assets / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight", facecolor="white")
             plt.close(figure)
 
@@ -91,6 +94,52 @@ def rebuilds(result: dict[str, Any]) -> Any:
     panel.legend(loc="lower right")
     return figure
 
+
+def check(warm: dict[str, Any]) -> Any:
+    """Return nanoseconds of one check on a logarithmic axis: ours, the floors and the peers, the slowest on top."""
+    found = sorted(warm["one_feature"].items(), key=lambda item: item[1]["ns"])
+    colours = {"tierwright": _COLOURS[0], "floor": "#bbbbbb"}
+    figure, panel = plt.subplots(figsize=(7.2, 0.32 * len(found) + 0.8))
+    for place, (name, each) in enumerate(found):
+        colour = next((colour for start, colour in colours.items() if name.startswith(start)), _COLOURS[1])
+        panel.barh(place, each["ns"], height=0.7, color=colour)
+        panel.annotate(f"{each['ratio']:,.1f}", (each["ns"], place), xytext=(3, -3), textcoords="offset points")
+    panel.set_yticks(range(len(found)), [name for name, _ in found])
+    panel.set(xscale="log", xlabel="ns per check; beside the bars: times the method with two lookups")
+    panel.set_xlim(10, 6 * found[-1][1]["ns"])
+    panel.grid(True, axis="x", color="#dddddd")
+    return figure
+
+
+def population(result: dict[str, Any]) -> Any:
+    """Return nanoseconds of one check against known tenants: ours and the two lookups."""
+    points = result["points"]
+    tenants = [each["tenants"] for each in points]
+    figure, panel = plt.subplots(figsize=(5.2, 3.2))
+    for key, label, colour in (
+        ("check_ns", "check", _COLOURS[0]),
+        ("floor_ns", "method with two lookups", "#999999"),
+    ):
+        panel.plot(tenants, [each[key] for each in points], color=colour, marker="o", markersize=4, label=label)
+    for each in points:
+        panel.annotate(
+            f"{each['ratio']:.2f}", (each["tenants"], each["check_ns"]), xytext=(-8, 6), textcoords="offset points"
+        )
+    panel.set(xscale="log", xlabel="known tenants", ylabel="ns per check; on the line: ratio")
+    panel.set_ylim(0, 1.2 * max(each["check_ns"] for each in points))
+    panel.grid(True, color="#dddddd")
+    panel.legend(loc="upper left")
+    return figure
+
+
+#: Name of the file, the result it is drawn from, which part of that, and how.
+_PLOTS = (
+    ("queries", "queries", "", queries),
+    ("migrate_postgresql", "migrate_postgresql", "", waits),
+    ("migrate_sqlite", "migrate_sqlite", "", rebuilds),
+    ("decisions", "decisions", "warm", check),
+    ("population", "decisions", "population", population),
+)
 
 if __name__ == "__main__":
     main()

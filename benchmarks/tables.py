@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import decision_tables
 from benchmarks.clients import CONTROLS
 from benchmarks.common import RESULTS, median
+from benchmarks.markdown import table as _markdown
 
 PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "benchmarks.md"
 _BLOCK = re.compile(r"(<!-- table: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -36,16 +37,12 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
         "sqlite": _sqlite(sqlite),
         "sqlite-statements": _statements(sqlite["modes"]["delete"]["slowest_statements"]),
         "versions": _versions(stored),
+        **decision_tables.tables(stored),
     }
     for server in postgresql["servers"]:
         made[f"waits-{server['version']}"] = _waits(server)
         made[f"worst-{server['version']}"] = _worst(server)
     return made
-
-
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def _time(us: float) -> str:
