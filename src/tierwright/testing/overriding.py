@@ -50,7 +50,8 @@ class override_features:
         with _lock:
             if not _active:
                 _start()
-            _active.append(self)
+            if self not in _active:  # the fixture has begun it already
+                _active.append(self)
         return self
 
     def __exit__(

@@ -44,7 +44,7 @@ def store_lifespan(
         **options: as for :class:`~tierwright.SnapshotStore`.
 
     Raises:
-        StoreUnsupported, DatabaseUrlInvalid, DialectUnsupported, DriverMissing: at start-up, the database cannot be one.
+        StoreUnsupported, DatabaseUrlInvalid, DialectUnsupported, DriverMissing: at start-up, for a wrong database.
     """
 
     @asynccontextmanager
