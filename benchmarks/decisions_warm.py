@@ -67,16 +67,18 @@ def _measured(
     fresh = found["tierwright check, new str objects"]
     fresh["ratio_to_same_keys"] = ratio(fresh["rounds"], found[_FRESH]["rounds"])
     whole = summary(interleaved(_bulk(truth, entitlements, loaded, share), rounds), COPY)
+    versions = peers.versions()
     if flipper_python is None:
         skipped[flipper.NAME] = "no --flipper-python"
     else:
         measured = flipper.in_environment(flipper_python, truth, max(5, int(20_000 * share)), rounds)
         found[flipper.NAME], whole[flipper.NAME] = measured["one"], measured["all"]
+        versions["flipper-client"] = measured["version"]
     return {
         "one_feature": found,
         "all_features": whole,
         "skipped": skipped,
-        "versions": peers.versions(),
+        "versions": versions,
         "goals": [
             goal("check of a known tenant, to two lookups", found[CHECK]["ratio"], 2.0),
             goal("evaluate of a known tenant, to two lookups", found[EVALUATE]["ratio"], 2.5),

@@ -95,8 +95,8 @@ def _openfeature(truth: Truth, _folder: str) -> Loaded:
     get = api.get_client().get_boolean_value
     contexts = {tenant: EvaluationContext(tenant, {"tier": truth.tier_of[tenant]}) for tenant in truth.tenants}
 
-    def check(context: Any, key: str) -> bool:
-        return bool(get(key, False, context))
+    def check(context: Any, key: str) -> Any:
+        return get(key, False, context)
 
     def check_all(tenant: str) -> dict[str, bool]:
         context = contexts[tenant]
@@ -122,8 +122,8 @@ def _openfeature_over_dict(truth: Truth, _folder: str) -> Loaded:
     get = api.get_client("dict").get_boolean_value
     contexts = {tenant: EvaluationContext(tenant) for tenant in truth.tenants}
 
-    def check(context: Any, key: str) -> bool:
-        return bool(get(key, False, context))
+    def check(context: Any, key: str) -> Any:
+        return get(key, False, context)
 
     return Loaded("OpenFeature SDK over a dict", lambda t, f: (contexts[t], f), check)
 
@@ -173,9 +173,9 @@ def _growthbook(truth: Truth, _folder: str) -> Loaded:
     client = GrowthBook(attributes={}, features={key: feature(key) for key in truth.features})
     attributes = {tenant: {"id": tenant, "tier": truth.tier_of[tenant]} for tenant in truth.tenants}
 
-    def check(of_tenant: dict[str, str], key: str) -> bool:
+    def check(of_tenant: dict[str, str], key: str) -> Any:
         client.set_attributes(of_tenant)
-        return bool(client.is_on(key))
+        return client.is_on(key)
 
     def check_all(tenant: str) -> dict[str, bool]:
         client.set_attributes(attributes[tenant])
@@ -193,8 +193,8 @@ def _flagsmith(truth: Truth, folder: str) -> Loaded:
     client = Flagsmith(offline_mode=True, offline_handler=LocalFileHandler(str(path)))
     traits = {tenant: (tenant, {"tier": truth.tier_of[tenant]}) for tenant in truth.tenants}
 
-    def check(identity: Any, key: str) -> bool:
-        return bool(client.get_identity_flags(*identity).is_feature_enabled(key))
+    def check(identity: Any, key: str) -> Any:
+        return client.get_identity_flags(*identity).is_feature_enabled(key)
 
     def check_all(tenant: str) -> dict[str, bool]:
         return {flag.feature_name: flag.enabled for flag in client.get_identity_flags(*traits[tenant]).all_flags()}
@@ -245,8 +245,8 @@ def _launchdarkly(truth: Truth, _folder: str) -> Loaded:
     variation = client.variation
     contexts = {t: Context.builder(t).set("tier", truth.tier_of[t]).build() for t in truth.tenants}
 
-    def check(context: Any, key: str) -> bool:
-        return bool(variation(key, context, False))
+    def check(context: Any, key: str) -> Any:
+        return variation(key, context, False)
 
     def check_all(tenant: str) -> dict[str, Any]:
         return dict(client.all_flags_state(contexts[tenant]).to_values_map())

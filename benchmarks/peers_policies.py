@@ -72,8 +72,8 @@ def _waffle(truth: Truth, folder: str) -> Loaded:
             requests[tenant].user = users[tenant]
         return requests[tenant]
 
-    def check(of_tenant: Any, key: str) -> bool:
-        return bool(waffle.flag_is_active(of_tenant, key))
+    def check(of_tenant: Any, key: str) -> Any:
+        return waffle.flag_is_active(of_tenant, key)
 
     def check_all(tenant: str) -> dict[str, bool]:
         return {key: check(request(tenant), key) for key in truth.features}
