@@ -1,5 +1,7 @@
 """Write the pages of docs/reference/ that follow from the code: the diagram, the tables, the errors, the calls.
 
+Of decisions.md only the tables are written, between markers; the rest of that page is prose, and stays.
+
     python tools/write_reference.py
 
 The test suite refuses pages that differ from what this writes, so run it after a change of tables, errors or API.
@@ -7,9 +9,10 @@ The test suite refuses pages that differ from what this writes, so run it after 
 
 from __future__ import annotations
 
+import enum
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel
 
-from tierwright import errors, migrations, tables
+import tierwright
+from tierwright import Availability, Reason, Registry, Source, errors, migrations, tables
+from tierwright.contrib import openfeature_mapping
+from tierwright.services import audit, explanation, resources, transactions
+from tierwright.services.registry import PurgeResult, WriteResult
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 NOTICE = "<!-- Written by tools/write_reference.py; change the code and run it again, not this page. -->\n"
@@ -51,6 +58,27 @@ NOTES = {
     "tenant_integration_configs.health_status": "healthy, degraded, unhealthy; NULL is never checked",
     "feature_audit_log.entity_id": "the natural key of what changed; no foreign key",
     "tierwright_state.version": "counts up with every write",
+}
+
+#: What each member of an enumeration means, in the order in which it applies.
+MEANINGS: dict[enum.Enum, tuple[str, ...]] = {
+    Reason.UNAVAILABLE: ("no", "the database cannot be read, and nothing fresh enough is known", "none"),
+    Reason.FEATURE_NOT_FOUND: ("no", "the registry has no such feature, or this is not even a key", "none"),
+    Reason.DISABLED: ("no", "the feature is retired: the kill switch", "none"),
+    Reason.NOT_GRANTED: ("no", "the first source that speaks denies it (pass 1)", "any but none"),
+    Reason.PREREQUISITE_NOT_MET: ("no", "something that it needs is not kept (pass 2, and 4)", "any but none"),
+    Reason.CONFLICT: ("no", "a feature that excludes it is granted too (pass 3)", "any but none"),
+    Reason.GRANTED: ("yes", "the first source that speaks enables it, and nothing takes it away", "any but none"),
+    Source.OVERRIDE: ("the tenant's override of the feature, in its window", ""),
+    Source.TIER: ("a tier for which the tenant has a valid licence", "that tier"),
+    Source.BASE_TIER: ("a base of such a tier, near or far", "the base"),
+    Source.DEFAULT_TIER: ("the default tier or a base of it, where no licence is valid", "the one that speaks"),
+    Source.REGISTRY_DEFAULT: ("the feature's own default", ""),
+    Source.NONE: ("no row was asked", ""),
+    Availability.LOCKED: ("a feature that it needs is not granted; `blocked_by` names them", "all three"),
+    Availability.NEEDS_CONFIGURATION: ("the tenant has no settings for it, or has switched it off", "integrations"),
+    Availability.UNHEALTHY: ("its last health check said `unhealthy`; degraded is available", "integrations"),
+    Availability.AVAILABLE: ("it can be used now", "all three"),
 }
 
 
@@ -118,13 +146,121 @@ def migrations_page() -> str:
     lines.append("Everything is imported from `tierwright.migrations`.\n")
     for name in sorted(migrations.__all__, key=str.lower):
         thing = getattr(migrations, name)
-        if not callable(thing):
+        if callable(thing):
+            lines.append(_section(name, thing))
+        else:
             lines.append(f"## {name}\n\n```text\n{_constant(name, thing)}\n```\n")
-            continue
-        signature = re.sub(r"\btierwright\.[\w.]+\.", "", str(inspect.signature(thing)))
-        signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", signature)  # annotations are text, and repr() quotes them
-        lines.append(f"## {name}\n\n```text\n{name}{_folded(signature)}\n\n{inspect.getdoc(thing)}\n```\n")
     return "\n".join(lines)
+
+
+def entitlements_page() -> str:
+    """Return the page with every public name of ``tierwright``, and what their methods return."""
+    lines = [f"# Entitlements from Python\n\n{NOTICE}"]
+    lines.append(
+        "What has no other home below is imported from `tierwright`. `Registry` has [a page of its own](registry.md), "
+        "and so do\n[errors](errors.md), [reasons, sources and availabilities](decisions.md), and "
+        "[migrations](migrations.md).\n"
+    )
+    for name in tierwright.__all__:
+        if name != "Registry":
+            lines += _with_methods(name, getattr(tierwright, name))
+    for thing in (
+        explanation.Explanation,
+        resources.Model,
+        resources.Component,
+        resources.Integration,
+        transactions.run_in_transaction_async,
+        audit.write_audit,
+    ):
+        lines += _with_methods(thing.__name__, thing, home=thing.__module__)
+    return "\n".join(lines)
+
+
+def registry_page() -> str:
+    """Return the page with every write."""
+    lines = [f"# Registry: the writes\n\n{NOTICE}", _section("Registry", Registry)]
+    registry = Registry(None)  # type: ignore[arg-type]  # nothing is asked of the session
+    for name, part in vars(registry).items():
+        if not name.startswith("_"):
+            lines += [f"## registry.{name}\n\n{(inspect.getdoc(type(part)) or '').partition('Args:')[0].strip()}\n"]
+            lines += _methods(f"registry.{name}", type(part))
+    lines += ["## registry.purge\n", *_methods("registry", Registry)]
+    for result in (WriteResult, PurgeResult):
+        lines.append(_section(result.__name__, result))
+    return "\n".join(lines)
+
+
+def decisions_page() -> str:
+    """Return the page about decisions, with its tables written anew."""
+    page = (FOLDER / "decisions.md").read_text("utf-8")
+    for name, table in (
+        ("reasons", _meanings(Reason, "reason", "enabled", "when", "sources")),
+        ("sources", _meanings(Source, "source", "the row that spoke", "`tier_key`")),
+        ("availability", _meanings(Availability, "availability", "when", "of")),
+        ("openfeature", _openfeature()),
+    ):
+        begin, end = f"<!-- {name}: written by tools/write_reference.py -->\n", f"<!-- end of {name} -->"
+        before, _, rest = page.partition(begin)
+        page = before + begin + "\n" + "\n".join(table) + "\n\n" + end + rest.partition(end)[2]
+    return page
+
+
+def _meanings(kind: type[enum.Enum], *head: str) -> list[str]:
+    rows = [(f"`{member.value}`", *MEANINGS[member]) for member in MEANINGS if isinstance(member, kind)]
+    return _table(head, rows)
+
+
+def _openfeature() -> list[str]:
+    rows = []
+    for reason in Reason:
+        by_source: Mapping[Source, str] = {
+            source: openfeature_mapping.REASONS[reason, source] for source in Source if source is not Source.NONE
+        }
+        code = openfeature_mapping.ERROR_CODES[reason]
+        for name in dict.fromkeys(by_source.values()):
+            sources = [f"`{source.value}`" for source, found in by_source.items() if found == name]
+            shown = "any" if len(sources) == len(by_source) else ", ".join(sources)
+            rows.append((f"`{reason.value}`", shown, f"`{name}`", f"`{code}`" if code else ""))
+    return _table(("reason", "source", "OpenFeature's reason", "error code"), rows)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
+
+
+def _with_methods(name: str, thing: Any, home: str | None = None) -> list[str]:
+    return [_section(name, thing, home), *(_methods(name, thing) if inspect.isclass(thing) else ())]
+
+
+def _methods(owner: str, thing: type) -> list[str]:
+    """Return a section for each public method, in the order in which the classes define them."""
+    names = dict.fromkeys(
+        name
+        for each in thing.__mro__
+        if each.__module__.startswith("tierwright.")
+        for name, method in vars(each).items()
+        if inspect.isfunction(method) and not name.startswith("_")
+    )
+    return [_section(f"{owner}.{name}", getattr(thing, name), level=3) for name in names]
+
+
+def _section(name: str, thing: Any, home: str | None = None, level: int = 2) -> str:
+    where = f"`{home}`\n\n" if home else ""
+    if inspect.isclass(thing) and issubclass(thing, enum.Enum):
+        return f"## {name}\n\n```text\n{inspect.getdoc(thing)}\n\n{_members(name, thing)}\n```\n"
+    call = ("async " if inspect.iscoroutinefunction(thing) else "") + name
+    return f"{'#' * level} {name}\n\n{where}```text\n{call}{_signature(thing)}\n\n{inspect.getdoc(thing)}\n```\n"
+
+
+def _members(name: str, kind: type[enum.Enum]) -> str:
+    return "\n".join(f"{name}.{member.name} = {member.value!r}" for member in kind)
+
+
+def _signature(thing: Any) -> str:
+    signature = re.sub(r"\btierwright\.[\w.]+\.(?=[A-Z])", "", str(inspect.signature(thing)))
+    signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", signature)  # annotations are text, and repr() quotes them
+    signature = re.sub(r"<Required object at 0x[0-9a-f]+>", "...", signature)
+    return _folded(re.sub(r"\(self(, )?", "(", signature))
 
 
 def _constant(name: str, value: Any) -> str:
@@ -212,6 +348,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "tables.md": tables_page,
     "errors.md": errors_page,
     "migrations.md": migrations_page,
+    "entitlements.md": entitlements_page,
+    "registry.md": registry_page,
+    "decisions.md": decisions_page,
 }
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import pytest
 import typer
 from sqlmodel import SQLModel
 
-from tierwright import errors, tables
+import tierwright
+from tierwright import Availability, Reason, Source, errors, tables
 from tierwright.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +55,26 @@ def test_every_error_code_is_explained(page: str) -> None:
     text = (DOCS / page).read_text("utf-8")
     listed = set(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE))
     abstract = {"tierwright-error", "configuration-error", "database-error", "migration-error"}
+    abstract |= {"entitlement-error", "write-refused"}
     assert _codes(errors.TierwrightError) - abstract <= listed
+
+
+@pytest.mark.parametrize("kind", [Reason, Source, Availability])
+def test_every_reason_source_and_availability_is_explained(kind: Any) -> None:
+    assert [member for member in kind if member not in TOOL.MEANINGS] == []
+    page = (DOCS / "reference" / "decisions.md").read_text("utf-8")
+    for member in kind:
+        assert f"| `{member.value}` | {TOOL.MEANINGS[member][0]} |" in page
+
+
+def test_every_reason_is_mapped_to_openfeature_on_the_page() -> None:
+    table = (DOCS / "reference" / "decisions.md").read_text("utf-8").partition("## OpenFeature")[2]
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)) == {reason.value for reason in Reason}
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    pages = "".join((DOCS / "reference" / name).read_text("utf-8") for name in ("entitlements.md", "registry.md"))
+    assert [name for name in tierwright.__all__ if f"\n## {name}\n" not in pages] == []
 
 
 def test_every_table_is_in_the_diagram() -> None:
