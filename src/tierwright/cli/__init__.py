@@ -14,6 +14,7 @@ standard output.
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -27,4 +28,7 @@ def main() -> None:
         sys.exit(2)
     from tierwright.cli.app import app
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks is no failure
     app()

@@ -42,15 +42,12 @@ def later(start: datetime, span: str) -> datetime:
     """Return the moment that lies a span such as ``14d`` behind another one.
 
     Raises:
-        InvalidInput: it is no span, or leads beyond the year 9999.
+        InvalidInput: it is no span.
     """
     found = _SPAN.fullmatch(span)
     if found is None:
         raise InvalidInput("This is not a span of time.", remedy="Write it like 12h, 14d or 2w.")
-    try:
-        return start + timedelta(hours=int(found[1]) * _HOURS[found[2]])
-    except OverflowError:
-        raise InvalidInput("The span leads beyond the year 9999.", remedy="Give a shorter one.") from None
+    return start + timedelta(hours=int(found[1]) * _HOURS[found[2]])  # 99,999 weeks are not too many for a datetime
 
 
 class Window(TypedDict):

@@ -49,7 +49,7 @@ def tenants(
             if with_feature is not None:
                 head, found = _with(connection, with_feature)
             elif on_tier is not None:
-                head, found = {"tier_key": on_tier}, _on_tier(connection, on_tier)
+                head, found = _on_tier(connection, on_tier)
             else:
                 head, found = _expiring(connection, str(expiring))
             (_print_json if as_json else _print)(head, found, limit)
@@ -79,16 +79,15 @@ def _note(search: FeatureSearch) -> str | None:
     )
 
 
-def _on_tier(connection: Connection, tier_key: str) -> Found:
-    for tenant_id, licenses in tenant_search.on_tier(connection, tier_key, utc_now()):
-        shown = ", ".join(_license(held) for held in licenses)
-        yield (
+def _on_tier(connection: Connection, tier_key: str) -> tuple[dict[str, Any], Found]:
+    found = (
+        (
             {"tenant_id": tenant_id, "licenses": [_without(asdict(held), "tenant_id") for held in licenses]},
-            (
-                tenant_id,
-                shown,
-            ),
+            (tenant_id, ", ".join(map(_license, licenses))),
         )
+        for tenant_id, licenses in tenant_search.on_tier(connection, tier_key, utc_now())
+    )
+    return {"tier_key": tier_key}, found
 
 
 def _license(held: HeldLicense) -> str:

@@ -122,8 +122,9 @@ class FeatureSearch:
         table = OVERRIDES.c
         document = sa.cast(table.feature_value, sa.Text())
         statement = sa.select(table.tenant_id, table.feature_key, document, table.starts_at, table.expires_at)
-        keys = {self._key} | self._snapshot.graph.linked({self._key})  # what an override of can change the decision
-        if len(keys) <= _MOST_KEYS:
+        # Where nobody has it by default, only these can give it to a tenant without a licence.
+        keys = {self._key} | self._snapshot.graph.linked({self._key})
+        if not self.elsewhere.enabled and len(keys) <= _MOST_KEYS:
             statement = statement.where(table.feature_key.in_(sorted(keys)))
         for row in _pages(self._connection, statement, (table.tenant_id, table.feature_key)):
             yield row[0], Override(row[1], grant_of(row[2]), row[3], row[4])
