@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from tierwright.errors import EntitlementsUnavailable, FeatureDenied, HistoryRequired, SessionMissing
 from tierwright.resolution.decision import Decision, Reason
 from tierwright.services.reading import is_unreachable, read_everything, read_newest_change
-from tierwright.services.session_state import has_written
+from tierwright.services.session_state import connection_of, has_written
 from tierwright.types import to_utc, utc_now
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _read(session: Session, tenant_id: str, at: datetime | None) -> Mapping[str,
     moment = None if at is None else to_utc(at)
     if session.autoflush:
         session.flush()  # as the ORM does before it reads
-    connection = session.connection()
+    connection = connection_of(session)
     now = utc_now()
     if moment is not None and moment < now:
         newest = read_newest_change(connection, tenant_id)

@@ -14,6 +14,7 @@ from sqlmodel import SQLModel
 
 import tierwright.tables  # noqa: F401  fills the metadata
 from tierwright.resolution.decision import Decision
+from tierwright.services.session_state import connection_of
 from tierwright.types import HealthStatus
 
 _tables = SQLModel.metadata.tables
@@ -135,7 +136,7 @@ _SELECT_INTEGRATIONS = (
 
 def models(session: Session, decisions: Mapping[str, Decision], provider: str | None) -> tuple[Model, ...]:
     """Return the active models, all or one provider's."""
-    connection = session.connection()
+    connection = connection_of(session)
     if provider is None:
         rows = connection.execute(_SELECT_MODELS)
     else:
@@ -169,7 +170,7 @@ def components(session: Session, decisions: Mapping[str, Decision]) -> tuple[Com
             row.category,
             row.is_beta,
         )
-        for row in session.connection().execute(_SELECT_COMPONENTS)
+        for row in connection_of(session).execute(_SELECT_COMPONENTS)
     )
 
 
@@ -185,7 +186,7 @@ def integrations(session: Session, decisions: Mapping[str, Decision], tenant_id:
             row.is_beta,
             row.health_status,
         )
-        for row in session.connection().execute(_SELECT_INTEGRATIONS, {"tenant_id": tenant_id})
+        for row in connection_of(session).execute(_SELECT_INTEGRATIONS, {"tenant_id": tenant_id})
     )
 
 

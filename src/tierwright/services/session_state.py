@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.engine import Connection
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
 from tierwright.services.catalog_version import bump_catalog
 from tierwright.services.statements import STATE
+from tierwright.tables import TierwrightState
 
 if TYPE_CHECKING:
     from tierwright.store.snapshot_store import SnapshotStore
@@ -59,6 +61,11 @@ def has_written(session: Session) -> bool:
     return _WRITTEN in session.info
 
 
+def connection_of(session: Session) -> Connection:
+    """Return the connection to our tables; a session may have several databases."""
+    return session.connection(bind_arguments={"mapper": sa.inspect(TierwrightState)})
+
+
 def mark_written(session: Session, *tenant_ids: str) -> None:
     """Note that the session has written rows of these tenants, or with :data:`EVERYTHING` of the catalogue."""
     session.info.setdefault(_WRITTEN, set()).update(tenant_ids)
@@ -70,7 +77,7 @@ def mark_written(session: Session, *tenant_ids: str) -> None:
 def _before_flush(session: Session, _context: object, _instances: object) -> None:
     found = {_tenant_of(instance) for instance in _changed(session) if _is_ours(getattr(instance, "__table__", None))}
     if EVERYTHING in found:
-        _bump_catalog(session)
+        new_catalog_version(session)
     if found:
         mark_written(session, *found)
 
@@ -85,7 +92,7 @@ def _do_orm_execute(state: ORMExecuteState) -> None:
     if table is STATE:
         state.session.info[_BUMPED] = True
     elif "tenant_id" not in table.c:
-        _bump_catalog(state.session)
+        new_catalog_version(state.session)
     mark_written(state.session, EVERYTHING)
 
 
@@ -98,7 +105,7 @@ def _before_commit(session: Session) -> None:
     written = session.info.get(_WRITTEN)
     if not written:
         return
-    connection = session.connection()
+    connection = connection_of(session)
     if connection.dialect.name == "postgresql":
         for tenant_id in _without_parts(written):
             connection.execute(sa.select(sa.func.pg_notify(CHANNEL, tenant_id)))
@@ -128,11 +135,11 @@ def _after_soft_rollback(session: Session, _transaction: SessionTransaction) -> 
     session.info.pop(_BUMPED, None)  # a savepoint that was rolled back may have taken the new version with it
 
 
-def _bump_catalog(session: Session) -> None:
-    """Bump for a host that writes rows of the catalogue itself; the write services have done so already."""
+def new_catalog_version(session: Session) -> None:
+    """Give the catalogue a new version, once in a transaction, so that every store reads it again."""
     if not session.info.get(_BUMPED):
         session.info[_BUMPED] = True
-        bump_catalog(session.connection())
+        bump_catalog(connection_of(session))
 
 
 def _changed(session: Session) -> Iterator[Any]:

@@ -1,24 +1,25 @@
 """A write locks before it reads, so that what it validated still holds when it writes.
 
 The catalogue has one lock: its row in ``tierwright_state``. A tenant has its own, and touches no row that others share.
+
+At READ COMMITTED and SERIALIZABLE that is enough. At REPEATABLE READ on PostgreSQL a tenant's lock is taken after the
+transaction's snapshot: of two overrides that exclude each other, written at once, both may land. Decisions then deny
+both.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
-from sqlalchemy.orm import Session
 
 from tierwright.services.audit import Journal
+from tierwright.services.catalog_version import lock_catalog
 from tierwright.services.registry.integrity import typed_writes
-from tierwright.services.statements import CATALOG_KEY, STATE
-from tierwright.tables import TierwrightState
-from tierwright.types import utc_now
+from tierwright.services.session_state import connection_of, new_catalog_version
+from tierwright.services.statements import STATE
 
 
 @contextmanager
@@ -29,11 +30,11 @@ def catalogue_write(journal: Journal) -> Iterator[None]:
         RetryTransaction, WriteRefused: the database refused what was written.
     """
     with typed_writes():
-        _lock_catalogue(connection_of(journal.session))
+        lock_catalog(connection_of(journal.session))
         journal.session.flush()  # what the host has pending belongs to what is validated
         yield
         if journal.entries:
-            _new_version(journal.session)
+            new_catalog_version(journal.session)
         journal.session.flush()
 
 
@@ -49,25 +50,6 @@ def tenant_write(journal: Journal, tenant_id: str) -> Iterator[None]:
         journal.session.flush()
         yield
         journal.session.flush()
-
-
-def connection_of(session: Session) -> Connection:
-    """Return the connection on which the session writes our tables (it may have several databases)."""
-    return session.connection(bind_arguments={"mapper": sa.inspect(TierwrightState)})
-
-
-def _lock_catalogue(connection: Connection) -> None:
-    """Take the lock with a write that changes nothing: a refused or empty write leaves the version as it was."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(STATE).values(key=CATALOG_KEY, version=0)
-    connection.execute(statement.on_conflict_do_update(index_elements=[STATE.c.key], set_={"version": STATE.c.version}))
-
-
-def _new_version(session: Session) -> None:
-    # The token tells two histories apart that reached the same number, as after a restore.
-    value = {"token": secrets.token_hex(8), "changed_at": utc_now().isoformat()}
-    statement = sa.update(STATE).where(STATE.c.key == CATALOG_KEY)
-    session.execute(statement.values(version=STATE.c.version + 1, value=value))
 
 
 def _lock_tenant(connection: Connection, tenant_id: str) -> None:

@@ -14,10 +14,11 @@ from tierwright.resolution.facts import Grant, Override
 from tierwright.services.audit import Journal
 from tierwright.services.registry.grants import fitting
 from tierwright.services.registry.inputs import key_of, keys_of, tenant_of, validated
-from tierwright.services.registry.locking import connection_of, tenant_write
+from tierwright.services.registry.locking import tenant_write
 from tierwright.services.registry.override_effects import effects_of, removal_warnings
 from tierwright.services.registry.results import UNCHANGED, WriteResult
 from tierwright.services.registry.rows import apply, difference, features_by_key, fetch_all, not_found
+from tierwright.services.session_state import connection_of
 from tierwright.services.statements import OVERRIDES
 from tierwright.tables import TenantFeatureOverride, TenantFeatureOverrideInput
 from tierwright.types import AuditAction, AuditEntity, utc_now
