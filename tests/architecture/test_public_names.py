@@ -29,8 +29,6 @@ def test_the_public_names_are_few_and_all_there() -> None:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    code = (
-        "import sys, tierwright; print({'sqlalchemy', 'pydantic', 'alembic'} & set(sys.modules))"
-    )
+    code = "import sys, tierwright; print({'sqlalchemy', 'pydantic', 'alembic'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
