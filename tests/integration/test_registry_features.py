@@ -56,6 +56,7 @@ def test_a_feature_is_created_changed_retired_and_restored(session: Session, reg
         lambda: registry.features.retire("a.one", actor="ops", reason="incident"),
         lambda: registry.features.restore("a.one"),
     ):
+        session.commit()
         assert write().changed
         session.expire_all()
         moments.append(row(session, "a.one").updated_at)
@@ -74,6 +75,7 @@ def test_a_feature_is_created_changed_retired_and_restored(session: Session, reg
 
 def test_what_changes_nothing_writes_nothing(session: Session, registry: Registry) -> None:
     seed(registry, "a.one")
+    session.commit()
     before = everything(session)
     assert registry.features.change("a.one", feature_name="a.one", depends_on=[]) == WriteResult(False)
     assert registry.features.restore("a.one") == WriteResult(False)
