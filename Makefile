@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 	$(if $(DATABASE_URL),DATABASE_URL="$(DATABASE_URL)") $(BIN)/python -m examples.demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(if $(TESTS),$(TESTS),--cov --cov-report=term)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
