@@ -16,7 +16,7 @@ from benchmarks.common import RESULTS, median
 from benchmarks.markdown import table as _markdown
 
 PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "benchmarks.md"
-_BLOCK = re.compile(r"(<!-- table: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- table: (?P<name>[a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main(results: Path = RESULTS, page: Path = PAGE) -> None:
