@@ -224,6 +224,25 @@ def test_a_later_revision_is_information(filled: Engine) -> None:
     assert [finding.code for finding in report.findings] == ["revision-newer"]
 
 
+def test_another_projects_version_table_is_not_a_healthy_database_of_ours(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE tierwright_alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
+        connection.exec_driver_sql("INSERT INTO tierwright_alembic_version VALUES ('0123456789ab')")
+    report = examine(engine)
+    assert errors(report) == {("table-missing", name) for name in migrations.TABLE_NAMES}
+    assert all("--version-table" in item.remedy for item in report.findings if item.severity is Severity.ERROR)
+
+
+def test_a_hosts_own_head_beside_ours_does_not_keep_from_repairing(filled: Engine) -> None:
+    """A host that merged the chain into its own has both in one version table."""
+    damage_index(filled, "idx_feature_audit_key_time", None)
+    with filled.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO tierwright_alembic_version VALUES ('0123456789ab')")
+    assert errors(examine(filled)) == {("index-missing", "feature_audit_log.idx_feature_audit_key_time")}
+    assert migrations.repair(filled) == ("idx_feature_audit_key_time",)
+    assert examine(filled).ok
+
+
 def test_a_host_engine_without_foreign_keys_is_an_error_and_a_bare_url_is_not(migrated_url: str) -> None:
     careless = sa.create_engine(migrated_url, poolclass=sa.NullPool)
     expected = {("foreign-keys-not-enforced", "PRAGMA foreign_keys")} if careless.dialect.name == "sqlite" else set()

@@ -80,7 +80,7 @@ def status(
     """Say where the database stands; exit code 1 if the application should not run on it."""
     with output.reported_errors(as_json=as_json):
         found = migrations.status(options.required(url), schema=schema, version_table=version_table)
-    drift = [str(difference) for difference in found.drift] if found.current == found.head else []
+    drift = [] if found.pending else [str(difference) for difference in found.drift]
     if as_json:
         output.print_json(
             {

@@ -13,7 +13,7 @@ _CONSTRAINT_KINDS = {"fk_": "foreign-key", "chk_": "check", "pk_": "primary-key"
 
 
 def schema_findings(status: SchemaStatus) -> Iterator[Finding]:
-    """Yield what is wrong with the revision; and, at head, every difference from what the chain made."""
+    """Yield what is wrong with the revision, and every difference from what the chain made, unless it has to run."""
     if not status.is_known:
         yield Finding(
             "revision-newer",
@@ -23,6 +23,12 @@ def schema_findings(status: SchemaStatus) -> Iterator[Finding]:
             "Nothing, if a later release migrated this database: revisions only expand. Otherwise check the "
             "version table's name.",
         )
+        for difference in status.drift:
+            yield _difference(
+                difference,
+                "If the version table is another project's, name yours (--version-table); otherwise restore it from "
+                "a backup.",
+            )
     elif status.pending:
         yield Finding(
             "revision-pending",
@@ -34,7 +40,12 @@ def schema_findings(status: SchemaStatus) -> Iterator[Finding]:
     else:
         repairable = {definition.name for definition in ensured(status.head)}
         for difference in status.differences:
-            yield _difference(difference, difference.name in repairable)
+            yield _difference(
+                difference,
+                "Run `tierwright db repair`."
+                if difference.name in repairable
+                else "Restore it from a backup, or by hand to the expected definition.",
+            )
 
 
 def _pending_remedy(status: SchemaStatus) -> str:
@@ -43,7 +54,7 @@ def _pending_remedy(status: SchemaStatus) -> str:
     return "Run `tierwright db upgrade`."
 
 
-def _difference(difference: Difference, repairable: bool) -> Finding:
+def _difference(difference: Difference, remedy: str) -> Finding:
     kind = _kind(difference)
     if difference.is_addition:
         return Finding(
@@ -59,9 +70,7 @@ def _difference(difference: Difference, repairable: bool) -> Finding:
         Severity.ERROR,
         _object(difference),
         f"Expected {difference.expected}; found {difference.found or 'nothing'}.",
-        "Run `tierwright db repair`."
-        if repairable
-        else "Restore it from a backup, or by hand to the expected definition.",
+        remedy,
     )
 
 
