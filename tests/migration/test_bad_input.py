@@ -203,6 +203,22 @@ def test_a_missing_schema(postgresql_engine: Engine, call: Callable[..., object]
     assert caught.value.details == {"schema": "nowhere"}
 
 
+@pytest.mark.parametrize("call", [migrations.upgrade, migrations.status, migrations.adopt, migrations.repair])
+def test_a_schema_that_the_role_may_not_use(postgresql_engine: Engine, call: Callable[..., object]) -> None:
+    """PostgreSQL leaves such a schema out of search_path without a word."""
+    role = f"role_{make_url(postgresql_engine.url).database}"
+    with postgresql_engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN")
+        connection.exec_driver_sql("CREATE SCHEMA closed")
+    try:
+        with refused(errors.PrivilegeMissing, "privilege-missing", postgresql_engine) as caught:
+            call(postgresql_engine.url.set(username=role), schema="closed")
+        assert caught.value.details == {"schema": "closed"}
+    finally:
+        with postgresql_engine.begin() as connection:
+            connection.exec_driver_sql(f"DROP ROLE {role}")
+
+
 def test_a_search_path_that_names_nothing(postgresql_engine: Engine) -> None:
     lost = postgresql_engine.url.update_query_dict({"options": "-csearch_path=nowhere"})
     with refused(errors.SchemaNotFound, "schema-not-found", postgresql_engine):
@@ -276,6 +292,30 @@ def test_a_table_of_another_shape_at_our_version_table(engine: Engine) -> None:
 def test_an_unknown_target(engine: Engine, revision: str) -> None:
     with refused(errors.RevisionUnknown, "revision-unknown", engine):
         migrations.upgrade(engine, revision)
+
+
+@pytest.mark.parametrize("revision", ["0123456789ab", "c4d5e6f7a8b9:head"])
+def test_an_unknown_target_creates_no_file(tmp_path: Path, revision: str) -> None:
+    with refused(errors.RevisionUnknown, "revision-unknown"):
+        migrations.upgrade(f"sqlite:///{tmp_path / 'new.sqlite3'}", revision)
+    assert list(tmp_path.iterdir()) == []
+
+
+ONLY_FOR_WHAT_EXISTS: dict[str, Callable[[str], object]] = {
+    "downgrade": lambda url: migrations.downgrade(url, "base"),
+    "status": migrations.status,
+    "check": migrations.check,
+    "current": migrations.current,
+    "adopt": migrations.adopt,
+    "repair": migrations.repair,
+}
+
+
+@pytest.mark.parametrize("name", ONLY_FOR_WHAT_EXISTS)
+def test_a_missing_file_is_created_by_an_upgrade_only(tmp_path: Path, name: str) -> None:
+    with refused(errors.DatabaseUnreachable, "database-unreachable"):
+        ONLY_FOR_WHAT_EXISTS[name](f"sqlite:///{tmp_path / 'missing.sqlite3'}")
+    assert list(tmp_path.iterdir()) == []
 
 
 OBJECTS = {

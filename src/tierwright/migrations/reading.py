@@ -22,10 +22,10 @@ def reading_connection(database: Any, schema: str | None = None) -> Iterator[Con
     Raises:
         ConfigurationError: bad URL or unsupported dialect.
         DatabaseUnreachable: no connection; a SQLite file that does not exist is not created.
-        SchemaNotFound: no such schema.
+        SchemaNotFound, PrivilegeMissing: no such schema, or none that the role may use.
     """
     engine = migration_engine(database)
-    _refuse_missing_file(engine)
+    refuse_missing_file(engine)
     with typed_errors(), engine.connect() as connection:
         if connection.dialect.name == "postgresql":
             connection.execution_options(isolation_level="READ COMMITTED", schema_translate_map=None)
@@ -34,7 +34,12 @@ def reading_connection(database: Any, schema: str | None = None) -> Iterator[Con
         connection.rollback()
 
 
-def _refuse_missing_file(engine: Engine) -> None:
+def refuse_missing_file(engine: Engine) -> None:
+    """Refuse a SQLite file that does not exist: opening it would create it.
+
+    Raises:
+        DatabaseUnreachable: with the file.
+    """
     file = engine.url.database
     if engine.dialect.name != "sqlite" or file in (None, "", ":memory:") or str(file).startswith("file:"):
         return

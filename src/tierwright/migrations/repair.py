@@ -14,6 +14,7 @@ from tierwright.migrations.environment import refuse_unknown
 from tierwright.migrations.names import VERSION_TABLE
 from tierwright.migrations.operations import dialect_of
 from tierwright.migrations.options import OPTIONS_KEY, MigrationOptions, Progress
+from tierwright.migrations.reading import refuse_missing_file
 from tierwright.migrations.runner import chain
 from tierwright.migrations.session import migration_session
 from tierwright.migrations.urls import migration_engine
@@ -39,7 +40,9 @@ def repair(
         MigrationError: the chain never ran here; others as :func:`tierwright.migrations.upgrade`.
     """
     options = MigrationOptions(schema, version_table, lock_timeout, lock_wait, progress)
-    with migration_session(migration_engine(database), options) as connection:
+    engine = migration_engine(database)
+    refuse_missing_file(engine)
+    with migration_session(engine, options) as connection:
         definitions = ensured(_current(connection, options))
         online = connection.dialect.name == "postgresql"
         context = MigrationContext.configure(
@@ -62,9 +65,11 @@ def ensured(revision: str) -> list[Definition]:
 def _current(connection: Connection, options: MigrationOptions) -> str:
     context = MigrationContext.configure(connection, opts={"version_table": options.version_table})
     heads = context.get_current_heads()
-    refuse_unknown(chain(), heads)
+    revisions = {revision.revision for revision in chain().walk_revisions()}
+    ours = [head for head in heads if head in revisions]  # beside them, the heads of a host that merged our chain
+    refuse_unknown(chain(), ours or heads)
     if connection.dialect.name == "postgresql":
         connection.commit()
-    if not heads:
+    if not ours:
         raise MigrationError("The chain never ran on this database.", remedy="Run `tierwright db upgrade`.")
-    return heads[0]
+    return ours[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 from typing import Any
 
@@ -16,7 +17,7 @@ from tierwright.migrations.failures import typed_errors
 from tierwright.migrations.location import chain_path
 from tierwright.migrations.names import VERSION_TABLE
 from tierwright.migrations.options import OPTIONS_KEY, MigrationOptions, Progress
-from tierwright.migrations.reading import reading_connection
+from tierwright.migrations.reading import reading_connection, refuse_missing_file
 from tierwright.migrations.urls import migration_engine, migration_url
 
 # alembic.command keeps its context in module globals: two threads would run each other's migrations.
@@ -69,7 +70,9 @@ def downgrade(
     Args and raises: as :func:`upgrade`.
     """
     options = MigrationOptions(schema, version_table, lock_timeout, lock_wait, progress)
-    _command(command.downgrade, database, options, revision)
+    engine = migration_engine(database)
+    refuse_missing_file(engine)
+    _command(command.downgrade, engine, options, revision)
 
 
 def script(
@@ -144,7 +147,14 @@ def stamp(database: Any, revision: str, options: MigrationOptions) -> None:
 def _command(run: Any, database: Any, options: MigrationOptions, revision: str) -> None:
     config = _config(migration_engine(database), options)
     with _ONE_AT_A_TIME, typed_errors():
+        _refuse_unknown(revision)
         run(config, revision)
+
+
+def _refuse_unknown(revision: str) -> None:
+    """Look up a target before anything is opened: SQLite creates the file that it opens."""
+    if not re.search(r"[+-]\d+$", revision):  # a relative one depends on where the database stands
+        chain().get_revisions(revision)
 
 
 def _config(database: Any, options: MigrationOptions) -> Config:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.engine import Connection, Engine
 
-from tierwright.errors import DatabaseReadOnly, LockNotAcquired, PoolerDetected, SchemaNotFound
+from tierwright.errors import DatabaseReadOnly, LockNotAcquired, PoolerDetected, PrivilegeMissing, SchemaNotFound
 from tierwright.migrations.options import MigrationOptions
 
 _POLL = 0.2
@@ -73,6 +73,7 @@ def enter_schema(connection: Connection, schema: str | None, *, for_transaction:
 
     Raises:
         SchemaNotFound: it does not exist.
+        PrivilegeMissing: the role may not use it, and PostgreSQL leaves it out of search_path without a word.
     """
     wanted = schema or connection.exec_driver_sql("SELECT current_schema()").scalar_one()
     found = connection.exec_driver_sql("SELECT 1 FROM pg_namespace WHERE nspname = %s", (wanted,)).scalar()
@@ -83,11 +84,21 @@ def enter_schema(connection: Connection, schema: str | None, *, for_transaction:
             details={"schema": wanted},
         )
     connection.exec_driver_sql("SELECT set_config('search_path', quote_ident(%s), %s)", (wanted, for_transaction))
+    if connection.exec_driver_sql("SELECT current_schema()").scalar_one() != wanted:
+        raise PrivilegeMissing(
+            f"The database role may not use the schema {wanted!r}.",
+            remedy="Grant it (GRANT USAGE ON SCHEMA, and CREATE to the role that migrates).",
+            details={"schema": wanted},
+        )
 
 
 def _lift_limits(connection: Connection) -> None:
     for setting in ("statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"):
         connection.exec_driver_sql(f"SET {setting} = 0")
+    # New in PostgreSQL 17; set_config through pg_settings does nothing where the setting is not known.
+    connection.exec_driver_sql(
+        "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'"
+    )
     # A migrator that was killed must not go on building for nobody.
     connection.exec_driver_sql("SET client_connection_check_interval = '2s'")
     # For statements outside of the helpers (CREATE TABLE, DROP TABLE): nobody queues behind one for longer.
