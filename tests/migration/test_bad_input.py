@@ -23,6 +23,7 @@ from tests.migration import support
 from tests.support import rows
 from tests.support.pooler import Pooler
 from tierwright import errors, migrations
+from tierwright.doctor import examine
 from tierwright.errors import TierwrightError
 
 ROOT = Path(__file__).parents[2]
@@ -201,6 +202,33 @@ def test_a_missing_schema(postgresql_engine: Engine, call: Callable[..., object]
     with refused(errors.SchemaNotFound, "schema-not-found", postgresql_engine) as caught:
         call(postgresql_engine, schema="nowhere")
     assert caught.value.details == {"schema": "nowhere"}
+
+
+def test_a_server_without_an_encoding_is_no_bad_input(postgresql_engine: Engine) -> None:
+    """Of SQL_ASCII, which initdb makes without a locale, psycopg gives bytes unless it is asked for text."""
+    name = f"ascii_{postgresql_engine.url.database}"
+    with postgresql_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        url = make_url(postgresql_engine.url).set(database=name).difference_update_query(["options"])
+        try:
+            migrations.upgrade(url)
+            assert migrations.check(url).ok
+            assert examine(url).ok
+        finally:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_names_that_the_server_always_quotes_are_no_bad_input(postgresql_engine: Engine) -> None:
+    with postgresql_engine.begin() as connection:
+        name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET quote_all_identifiers = on")
+    migrations.upgrade(postgresql_engine)
+    assert migrations.check(postgresql_engine).ok
+    migrations.downgrade(postgresql_engine, support.FIRST)
+    migrations.upgrade(postgresql_engine)
+    assert migrations.check(postgresql_engine).ok
 
 
 @pytest.mark.parametrize("call", [migrations.upgrade, migrations.status, migrations.adopt, migrations.repair])

@@ -73,7 +73,7 @@ def migration_engine(database: Any) -> Engine:
     target = database if isinstance(database, str | URL) else database.sync_engine.url
     url = _refuse_memory(_libpq_arguments(migration_url(target)))
     try:
-        return sa.create_engine(url, poolclass=NullPool)
+        return sa.create_engine(url, poolclass=NullPool, connect_args=_text_arguments(url))
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise DriverMissing(
             f"The driver of {url.drivername!r} is not installed.",
@@ -87,6 +87,12 @@ def _libpq_arguments(url: URL) -> URL:
     if url.get_backend_name() != "postgresql" or "ssl" not in url.query:
         return url
     return url.update_query_dict({"sslmode": url.query["ssl"]}).difference_update_query(["ssl"])
+
+
+def _text_arguments(url: URL) -> dict[str, str]:
+    """Ask psycopg for text: of a server in SQL_ASCII, which initdb makes without a locale, it would get bytes."""
+    asked = url.drivername != "postgresql+psycopg" or "client_encoding" in url.query
+    return {} if asked else {"client_encoding": "utf8"}
 
 
 def _refuse_memory(url: URL) -> URL:

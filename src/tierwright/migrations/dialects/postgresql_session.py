@@ -84,6 +84,8 @@ def enter_schema(connection: Connection, schema: str | None, *, for_transaction:
             details={"schema": wanted},
         )
     connection.exec_driver_sql("SELECT set_config('search_path', quote_ident(%s), %s)", (wanted, for_transaction))
+    # With it on, the catalogue writes "text" for text, and everything seems to differ.
+    connection.exec_driver_sql("SELECT set_config('quote_all_identifiers', 'off', %s)", (for_transaction,))
     if connection.exec_driver_sql("SELECT current_schema()").scalar_one() != wanted:
         raise PrivilegeMissing(
             f"The database role may not use the schema {wanted!r}.",
