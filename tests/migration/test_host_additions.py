@@ -13,6 +13,7 @@ from sqlalchemy.engine import Engine
 from tests.migration import support
 from tests.support import rows
 from tierwright import migrations
+from tierwright.errors import MigrationError
 
 HEALTHY = "health_status IS NULL OR health_status <> 'app'"
 
@@ -137,6 +138,67 @@ def test_additions_to_head_survive_down_and_up(extended: Engine) -> None:
     migrations.upgrade(extended)
     assert _additions(extended) == before
     assert migrations.check(extended).drift == ()
+
+
+ON_OURS = {
+    "foreign key": "CREATE TABLE app_own (feature_key VARCHAR(255) REFERENCES feature_registry (feature_key))",
+    "view": "CREATE VIEW app_own AS SELECT count(*) AS models FROM model_registry",
+}
+
+
+@pytest.mark.parametrize("kind", ON_OURS)
+def test_tables_that_the_host_refers_to_are_not_dropped(engine: Engine, kind: str) -> None:
+    empty = support.dump(engine)
+    migrations.upgrade(engine)
+    with engine.begin() as connection:
+        rows.fill(connection)
+        connection.exec_driver_sql(ON_OURS[kind])
+    before, contents = support.dump(engine), rows.contents(engine)
+    with pytest.raises(MigrationError, match=f"{kind} .*app_own") as caught:
+        migrations.downgrade(engine, "base")
+    assert caught.value.code == "migration-error"
+    assert (support.dump(engine), rows.contents(engine)) == (before, contents)
+    migrations.downgrade(engine, "-1")
+    migrations.upgrade(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"DROP {'VIEW' if kind == 'view' else 'TABLE'} app_own")
+    migrations.downgrade(engine, "base")
+    assert support.dump(engine) == empty
+
+
+def test_an_audit_log_that_the_host_has_partitioned(postgresql_engine: Engine) -> None:
+    """An index of it cannot be built concurrently: that is said before anything changes, with what to do."""
+    empty = support.dump(postgresql_engine)
+    migrations.upgrade(postgresql_engine, support.FIRST)
+    with postgresql_engine.begin() as connection:
+        for statement in PARTITIONED:
+            connection.exec_driver_sql(statement)
+    before = support.dump(postgresql_engine)
+    with pytest.raises(MigrationError, match="feature_audit_log is partitioned") as caught:
+        migrations.upgrade(postgresql_engine)
+    assert support.dump(postgresql_engine) == before
+    by_hand = caught.value.remedy.partition("by hand: ")[2].partition(";")[0]
+    with postgresql_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in (by_hand, *PARTITIONS_INDEX):
+            connection.exec_driver_sql(statement)
+    migrations.upgrade(postgresql_engine)
+    assert migrations.check(postgresql_engine).ok
+    migrations.downgrade(postgresql_engine, "base")
+    assert support.dump(postgresql_engine) == empty
+
+
+PARTITIONED = [
+    "ALTER TABLE feature_audit_log RENAME TO app_old",
+    "ALTER TABLE app_old RENAME CONSTRAINT pk_feature_audit_log TO app_old_key",
+    "CREATE TABLE feature_audit_log (LIKE app_old INCLUDING DEFAULTS INCLUDING CONSTRAINTS, "
+    "CONSTRAINT pk_feature_audit_log PRIMARY KEY (id, performed_at)) PARTITION BY RANGE (performed_at)",
+    "CREATE TABLE app_rest PARTITION OF feature_audit_log DEFAULT",
+    "DROP TABLE app_old",
+]
+PARTITIONS_INDEX = [
+    "CREATE INDEX CONCURRENTLY app_rest_key_time ON app_rest (feature_key, performed_at DESC)",
+    "ALTER INDEX idx_feature_audit_key_time ATTACH PARTITION app_rest_key_time",
+]
 
 
 def test_a_view_over_a_rebuilt_table_that_is_broken_already_does_no_harm(tmp_path: Path) -> None:

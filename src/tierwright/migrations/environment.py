@@ -115,20 +115,25 @@ def refuse_unknown(script: ScriptDirectory, heads: Iterable[str]) -> None:
 
 
 def survey(migration: MigrationContext, steps: Sequence[Any]) -> list[Definition]:
-    """Look ahead over every pending revision, so that what one of them refuses is refused before the first change.
+    """Look ahead over every step, so that what one of them would refuse is refused before the first change.
 
     Returns the definitions that nothing stands in the way of.
     """
     dialect = dialect_of(Operations(migration))
     surveyed: list[Definition] = []
+    dropped: list[str] = []
     for step in steps:
-        if not (isinstance(step, RevisionStep) and step.is_upgrade):
+        if not isinstance(step, RevisionStep):
+            continue
+        if not step.is_upgrade:
+            dropped.extend(getattr(step.revision.module, "CREATES", ()))
             continue
         module = step.revision.module
         dialect.refuse_taken_names(getattr(module, "CREATES", ()))
         definitions = getattr(module, "ENSURES", ())
         dialect.survey(definitions)
         surveyed.extend(definitions)
+    dialect.refuse_dependents(dropped)
     return surveyed
 
 

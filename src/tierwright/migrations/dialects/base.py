@@ -10,7 +10,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.engine import Connection
 
-from tierwright.errors import ObjectNameTaken, TableNameTaken
+from tierwright.errors import MigrationError, ObjectNameTaken, TableNameTaken
 from tierwright.migrations import preflight
 from tierwright.migrations.definitions import Column, Definition
 from tierwright.migrations.options import SURVEYED_KEY, MigrationOptions, options_of
@@ -58,6 +58,7 @@ class Dialect(ABC):
 
         Raises:
             ObjectNameTaken: see :meth:`missing`.
+            MigrationError: see :meth:`refuse_impossible`.
             DirtyData: rows break a constraint.
         """
         if self.context.as_sql:
@@ -65,7 +66,17 @@ class Dialect(ABC):
             return
         surveyed = self.context.opts.get(SURVEYED_KEY, ())
         unseen = [wanted for wanted in definitions if not any(wanted is seen for seen in surveyed)]
-        preflight.refuse(preflight.findings(self.connection, self.missing(unseen)))
+        missing = self.missing(unseen)
+        self.refuse_impossible(missing)
+        preflight.refuse(preflight.findings(self.connection, missing))
+
+    @abstractmethod
+    def refuse_impossible(self, missing: Sequence[Definition]) -> None:
+        """Refuse what :meth:`ensure` could not make on the tables as they are.
+
+        Raises:
+            MigrationError: with what to do by hand.
+        """
 
     @abstractmethod
     def render_survey(self, definitions: Sequence[Definition]) -> None:
@@ -88,6 +99,28 @@ class Dialect(ABC):
                 remedy="If they equal this release's tables, `tierwright db adopt` stamps them; otherwise rename "
                 "them, or migrate into a schema (PostgreSQL) or file (SQLite) of its own.",
                 details={"tables": taken},
+            )
+
+    @abstractmethod
+    def dependents(self, tables: Sequence[str]) -> list[str]:
+        """Return what the host has that refers to ``tables`` from outside of ours: foreign keys and views."""
+
+    def refuse_dependents(self, tables: Sequence[str]) -> None:
+        """Refuse to drop tables that the host's foreign keys or views need.
+
+        PostgreSQL would refuse it half-way down; SQLite would drop them, and the host could not write its rows.
+
+        Raises:
+            MigrationError: with what refers to them.
+        """
+        if self.context.as_sql or not tables:
+            return
+        found = self.dependents(tables)
+        if found:
+            raise MigrationError(
+                f"Tables that this downgrade drops are referred to by the application: {', '.join(found)}.",
+                remedy="Drop these foreign keys (SQLite: their tables) and views first, then run the downgrade again.",
+                details={"dependents": found},
             )
 
     def folded_name(self, name: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy.exc import IntegrityError
 
+from tierwright.errors import MigrationError
 from tierwright.migrations import preflight
 from tierwright.migrations.definitions import Check, Column, Constraint, Definition, ForeignKey, Index, Trigger
 from tierwright.migrations.dialects import postgresql_catalog as catalog
@@ -44,6 +45,20 @@ class PostgresqlDialect(Dialect):
 
     def render_survey(self, definitions: Sequence[Definition]) -> None:
         script.survey(self.operations, definitions)
+
+    def dependents(self, tables: Sequence[str]) -> list[str]:
+        return catalog.dependents(self.connection, tables)
+
+    def refuse_impossible(self, missing: Sequence[Definition]) -> None:
+        """A host may have partitioned a table of ours, and CONCURRENTLY does not work on the parent."""
+        for index in missing:
+            if isinstance(index, Index) and catalog.is_partitioned(self.connection, index.table):
+                raise MigrationError(
+                    f"{index.table} is partitioned, so {index.name} cannot be built on it concurrently.",
+                    remedy=f"Build it by hand: {script.create_index_only(index)}; then the same index CONCURRENTLY on "
+                    "each partition, and ALTER INDEX ... ATTACH PARTITION for each; then run it again.",
+                    details={"table": index.table, "index": index.name},
+                )
 
     @property
     def _run(self) -> StatementRunner:
@@ -115,7 +130,9 @@ class PostgresqlDialect(Dialect):
         found = catalog.relation(self.connection, index.name)
         if found is None:
             return
-        if found.constraint is not None:  # a host made it as a constraint, which alone may drop it
+        if found.partitioned:  # CONCURRENTLY does not work on it
+            self._run.short(f"DROP INDEX IF EXISTS {index.name}")
+        elif found.constraint is not None:  # a host made it as a constraint, which alone may drop it
             self._run.short(f"ALTER TABLE {index.table} DROP CONSTRAINT {found.constraint}")
         else:
             self._run.patient(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
@@ -21,6 +22,7 @@ class Relation:
     definition: str
     valid: bool
     constraint: str | None
+    partitioned: bool
 
 
 def relation(connection: Connection, name: str) -> Relation | None:
@@ -39,7 +41,40 @@ def relation(connection: Connection, name: str) -> Relation | None:
     if found is None:
         return None
     kind = _KINDS.get(found.relkind, "relation")
-    return Relation(kind, found.table, index_body(found.definition or ""), found.valid, found.conname)
+    return Relation(
+        kind=kind,
+        table=found.table,
+        definition=index_body(found.definition or ""),
+        valid=found.valid,
+        constraint=found.conname,
+        partitioned=found.relkind in ("I", "p"),
+    )
+
+
+def is_partitioned(connection: Connection, table: str) -> bool:
+    """Tell whether a table is the parent of partitions."""
+    found = relation(connection, table)
+    return found is not None and found.partitioned
+
+
+def dependents(connection: Connection, tables: Sequence[str]) -> list[str]:
+    """Return the foreign keys and views on ``tables`` that stand outside of them."""
+    rows = connection.exec_driver_sql(
+        """
+        WITH ours AS (SELECT oid FROM pg_class
+                      WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relname = ANY(%(tables)s))
+        SELECT 'foreign key ' || conname || ' of ' || conrelid::regclass AS found FROM pg_constraint
+        WHERE contype = 'f' AND confrelid IN (SELECT oid FROM ours) AND conrelid NOT IN (SELECT oid FROM ours)
+        UNION
+        SELECT 'view ' || r.ev_class::regclass FROM pg_depend d
+        JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+        WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid IN (SELECT oid FROM ours)
+          AND r.ev_class NOT IN (SELECT oid FROM ours)
+        ORDER BY 1
+        """,
+        {"tables": list(tables)},
+    )
+    return [str(row.found) for row in rows]
 
 
 def index_body(definition: str) -> str:

@@ -30,6 +30,11 @@ def create_index(index: Index, guard: str = "") -> str:
     return f"CREATE {unique}INDEX CONCURRENTLY {guard}{index.name} ON {index.table} ({columns}){where}"
 
 
+def create_index_only(index: Index) -> str:
+    """Return the statement that makes the index of a partitioned table, without those of its partitions."""
+    return create_index(index).replace(" CONCURRENTLY ", " ").replace(f" ON {index.table} ", f" ON ONLY {index.table} ")
+
+
 def add_constraint(constraint: Constraint) -> str:
     """Return the statement that enforces the constraint for new rows only."""
     return f"ALTER TABLE {constraint.table} ADD CONSTRAINT {constraint.name} {constraint.clause} NOT VALID"

@@ -14,6 +14,7 @@ from tierwright.errors import ForeignKeysEnforced, OfflineUnsupported, RebuildUn
 from tierwright.migrations.definitions import Check, Column, Constraint, Definition, ForeignKey, Index, Trigger
 from tierwright.migrations.dialects import sqlite_sql
 from tierwright.migrations.dialects.base import Dialect, name_taken
+from tierwright.migrations.dialects.sqlite_schema import dependents
 
 #: The names of a hidden rowid, which external-content FTS tables of a host refer to; a column may hide each of them.
 ROWID_ALIASES = ("rowid", "_rowid_", "oid")
@@ -54,6 +55,12 @@ class SqliteDialect(Dialect):
 
     def render_survey(self, definitions: Sequence[Definition]) -> None:
         self._refuse_offline()
+
+    def dependents(self, tables: Sequence[str]) -> list[str]:
+        return dependents(self.connection, tables)
+
+    def refuse_impossible(self, missing: Sequence[Definition]) -> None:
+        """Everything is possible: a table is rebuilt."""
 
     def _exists(self, definition: Definition) -> bool:
         if isinstance(definition, Column):

@@ -36,6 +36,27 @@ def read_sqlite(connection: Connection, tables: Sequence[str]) -> dict[str, Desc
     }
 
 
+def dependents(connection: Connection, tables: Sequence[str]) -> list[str]:
+    """Return the foreign keys and views on ``tables`` that stand outside of them.
+
+    SQLite keeps of a view its text only, so a view counts where the text has one of the names.
+    """
+    found = []
+    for row in connection.exec_driver_sql(
+        "SELECT type, name, sql FROM sqlite_master WHERE type IN ('table', 'view') "
+        "AND sql NOT LIKE 'CREATE VIRTUAL %' ORDER BY name"
+    ).all():
+        if row.type == "view":
+            names = {token.text for token in sqlite_sql.tokens(row.sql) if token.kind in ("word", "quoted")}
+            found += [f"view {row.name}"] if names.intersection(tables) else []
+        elif row.name.lower() not in tables:
+            quoted = '"' + row.name.replace('"', '""') + '"'
+            keys = connection.exec_driver_sql(f"PRAGMA foreign_key_list({quoted})").all()
+            referred = sorted({key.table.lower() for key in keys}.intersection(tables))
+            found += [f"foreign key of {row.name} to {table}" for table in referred]
+    return found
+
+
 def _columns(connection: Connection, table: str, source: str) -> dict[str, str]:
     collations = sqlite_sql.column_collations(source)
     return {
