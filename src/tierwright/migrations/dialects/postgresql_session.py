@@ -17,6 +17,7 @@ from tierwright.errors import DatabaseReadOnly, LockNotAcquired, PoolerDetected,
 from tierwright.migrations.options import MigrationOptions
 
 _POLL = 0.2
+_LOOKS = 5
 
 
 @contextmanager
@@ -37,13 +38,18 @@ def postgresql_session(engine: Engine, options: MigrationOptions) -> Iterator[Co
 
 
 def _refuse_pooler(keeper: Connection, connection: Connection) -> None:
-    """Two live sessions cannot share a server process, and one session cannot change it, unless a proxy pools them."""
-    pid = "SELECT pg_backend_pid()"
-    first = keeper.exec_driver_sql(pid).scalar_one()
-    other = connection.exec_driver_sql(pid).scalar_one()  # leaves its transaction open, so the proxy must not reuse it
-    shared = first == other or keeper.exec_driver_sql(pid).scalar_one() != first
-    connection.rollback()
-    if shared:
+    """Two live sessions cannot share a server process, and one session cannot change it, unless a proxy pools them.
+
+    Which process one gets depends on the proxy's other clients and on its timing: a single look can miss it.
+    """
+    kept = {keeper.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()}
+    others = set()
+    for look in range(_LOOKS):
+        pid = f"SELECT pg_backend_pid() AS look_{look}"  # psycopg prepares what it sees often: no proxy may like that
+        others.add(connection.exec_driver_sql(pid).scalar_one())  # in a transaction: the proxy must not reuse it
+        kept.add(keeper.exec_driver_sql(pid).scalar_one())
+        connection.rollback()
+    if len(kept) > 1 or len(others) > 1 or kept & others:
         raise PoolerDetected(
             "A transaction-pooling proxy stands before PostgreSQL: session locks and settings do not hold through it.",
             remedy="Give migrations a direct connection (or a session-pooling port) to the primary.",
