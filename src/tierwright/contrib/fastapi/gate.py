@@ -6,12 +6,14 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import Depends
+from fastapi import Depends, WebSocketException
 from fastapi.concurrency import run_in_threadpool
+from fastapi.requests import HTTPConnection
+from starlette.status import WS_1008_POLICY_VIOLATION, WS_1013_TRY_AGAIN_LATER
 
 from tierwright.contrib.fastapi.dependencies import Dependency, depends, entitlements_of
 from tierwright.contrib.fastapi.problems import GateClosed
-from tierwright.errors import EntitlementError, InvalidInput
+from tierwright.errors import EntitlementError, EntitlementsUnavailable, InvalidInput, TierwrightError
 from tierwright.resolution.decision import Decision
 from tierwright.services.asking import required
 from tierwright.services.entitlements import Entitlements
@@ -37,7 +39,8 @@ def require_feature(
 
     Returns:
         The dependency. It raises :class:`GateClosed`, which FastAPI answers with 403 where the feature is denied, 503
-        with Retry-After where nobody can tell, and 400 where the tenant's identifier is malformed.
+        with Retry-After where nobody can tell, and 400 where the tenant's identifier is malformed. A web socket is not
+        accepted: it is closed with 1008 (policy violation), or 1013 (try again later) where nobody can tell.
 
     Raises:
         InvalidInput: that is no feature key; a typing error would lock everybody out.
@@ -49,13 +52,23 @@ def require_feature(
     tenant_dependency = depends(tenant)
     entitlements_dependency = Depends(entitlements_of(session, store))
 
-    async def gate(tenant: Any = tenant_dependency, entitlements: Any = entitlements_dependency) -> Decision:
+    async def gate(
+        connection: HTTPConnection, tenant: Any = tenant_dependency, entitlements: Any = entitlements_dependency
+    ) -> Decision:
         try:
             return required(await _evaluated(entitlements, tenant, feature_key))
         except (EntitlementError, InvalidInput) as error:
-            raise GateClosed(error) from error
+            raise _closed(connection, error) from error
 
     return gate
+
+
+def _closed(connection: HTTPConnection, error: TierwrightError) -> Exception:
+    # FastAPI answers an HTTPException before a web socket is accepted in some of its versions only.
+    if connection.scope["type"] != "websocket":
+        return GateClosed(error)
+    code = WS_1013_TRY_AGAIN_LATER if isinstance(error, EntitlementsUnavailable) else WS_1008_POLICY_VIOLATION
+    return WebSocketException(code, error.code)
 
 
 async def _evaluated(entitlements: Any, tenant: Any, feature_key: str) -> Decision:
