@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from sqlmodel import Session
 
 from tests.support.cli import run, run_json, small_catalogue
 from tests.support.registry import writer
+from tierwright import migrations
+from tierwright.resolution.decision import unavailable
 from tierwright.services import tenant_search
 from tierwright.services.entitlements import Entitlements
 from tierwright.services.statements import LICENSES
@@ -80,6 +83,14 @@ def test_another_moment(url: str) -> None:
     assert run_json("evaluate", "globex", "ui.limit", "--at", later, url=url, exit_code=1)["reason"] == "NOT_GRANTED"
     refused = run_json("evaluate", "globex", "ui.limit", "--at", "2020-01-31T12:00Z", url=url, exit_code=3)
     assert refused["error"]["code"] == "history-required"  # 1 would mean denied
+
+
+def test_a_database_that_is_lost_meanwhile_is_exit_code_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path}/x.sqlite3"
+    migrations.upgrade(url)
+    monkeypatch.setattr(Entitlements, "evaluate", lambda *_, **__: unavailable("a.b"))
+    assert run_json("evaluate", "acme", "a.b", url=url, exit_code=3)["reason"] == "UNAVAILABLE"
+    assert "is not known, so it is denied" in run("explain", "acme", "a.b", url=url, exit_code=3).stdout
 
 
 def test_an_explanation_is_a_sentence_and_a_remedy(url: str) -> None:
