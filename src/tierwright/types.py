@@ -151,6 +151,7 @@ def is_feature_key(value: object) -> bool:
 
 
 _UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _TENANT_LENGTH = 255
 
 
@@ -191,11 +192,10 @@ def _tenant_problem(text: str) -> str | None:
 
 def text_problem(text: str) -> str | None:
     """Say why PostgreSQL could not store ``text`` (a NUL or a lone surrogate); None where it could."""
-    if "\x00" in text:
-        return "it contains a NUL character"
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        return "it contains a lone surrogate"
-    return None
+    found = _UNSTORABLE.search(text)
+    if found is None:
+        return None
+    return "it contains a NUL character" if found[0] == "\x00" else "it contains a lone surrogate"
 
 
 def _bad_tenant(problem: str) -> InvalidInput:

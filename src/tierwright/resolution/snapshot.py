@@ -50,8 +50,8 @@ class CatalogSnapshot:
         self.tiers = MappingProxyType({tier.id: tier for tier in tiers})
         self.graph = Graph.of(self.features.values())
         self._default = [tier.id for tier in self.tiers.values() if tier.is_default and tier.is_active]
-        #: What everybody gets about whom no tier and no override speaks; most of every table.
-        self._unspoken = {key: first_voice(feature, ()) for key, feature in self.features.items()}
+        #: What is decided about features of which no tier speaks, made when a table first needs it.
+        self._unspoken = _Unspoken(self.features)
         self._tables: dict[tuple[Hashable, ...], Table] = {}
         self._lock = threading.Lock()
 
@@ -69,9 +69,8 @@ class CatalogSnapshot:
         given = {override.feature_key: override for override in overrides if _is_open(override, at)}
         if given:
             table = self._overridden(table, tuple(ends), given)
-        expiring = self._tier_ends(ends)
-        if expiring:
-            table = Expiring(table, expiring)
+        if any(end is not None for end in ends.values()):
+            table = Expiring(table, self._tier_ends(ends))
         return TenantSnapshot(table, _next_boundary((*licenses, *overrides), at))
 
     def table(self, tier_ids: tuple[Hashable, ...]) -> Table:
@@ -82,8 +81,13 @@ class CatalogSnapshot:
         found = self._tables.get(tier_ids)
         if found is None:
             spoken = self._spoken(tier_ids)
-            said = {key: first_voice(self.features[key], spoken[key]) for key in spoken.keys() & self.features.keys()}
-            found = self._settled({**self._unspoken, **said})
+            unspoken = self._unspoken
+            found = self._settled(
+                {
+                    key: first_voice(feature, spoken[key]) if key in spoken else unspoken[key]
+                    for key, feature in self.features.items()
+                }
+            )
             with self._lock:
                 while len(self._tables) >= MAX_TABLES:
                     del self._tables[next(iter(self._tables))]
@@ -149,6 +153,19 @@ class CatalogSnapshot:
                 decisions[key], enabled=False, value=None, unlimited=False, reason=reason, blocked_by=blocked_by
             )
         return decisions
+
+
+class _Unspoken(dict[str, Decision]):
+    """The decisions by the registry's defaults alone; every table shares them."""
+
+    __slots__ = ("_features",)
+
+    def __init__(self, features: Mapping[str, Feature]) -> None:
+        self._features = features
+
+    def __missing__(self, key: str) -> Decision:
+        decision = self[key] = first_voice(self._features[key], ())
+        return decision
 
 
 class Expiring(dict[str, Decision]):

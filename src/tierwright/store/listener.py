@@ -112,8 +112,11 @@ class Listener:
                 beat_at = monotonic() + self._pause
 
     def _ask(self, statement: str) -> None:
-        with self._watchdog.limit(self._connection):
+        self._watchdog.begin(self._connection)
+        try:
             self._connection.execute(statement)
+        finally:
+            self._watchdog.end(self._connection)
 
     def _heard(self, notification: Any) -> None:
         try:

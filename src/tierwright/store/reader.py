@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import sqlalchemy as sa
@@ -70,63 +71,68 @@ class Reader:
         return self._ask(self._catalog, None)
 
     def close(self) -> None:
-        """Close the connections; one in use is closed when it comes back."""
-        self._is_closed = True
-        self._close_idle()
+        """Close the connections; one in use is closed when it comes back, and a later question makes new ones."""
+        self._generation += 1
+        for _ in range(MAX_CONNECTIONS):
+            with suppress(Empty):
+                self._close(self._places.get_nowait())
+                self._places.put(None)
 
     def after_fork(self) -> None:
         """Start anew in a child process; the parent's connections are kept untouched, because closing says goodbye."""
-        self._inherited.extend(self._idle)
+        self._inherited.append(self._places)
         self._start()
 
     def _start(self) -> None:
-        self._places = threading.Semaphore(MAX_CONNECTIONS)
-        self._idle: list[Any] = []
+        #: A place for each connection: the connection itself, or None where there is none yet.
+        self._places: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(MAX_CONNECTIONS):
+            self._places.put(None)
+        self._generation = 0
         self._pool = self.engine.pool.recreate()
         self._watchdog = Watchdog(self.timeout)
-        self._is_closed = False
 
     def _ask(self, statement: _Compiled, tenant_id: str | None) -> Rows:
-        if not self._places.acquire(timeout=self.timeout):
-            raise Unreadable("The store's connections are all waiting for the database.")
         try:
-            parameters = statement.parameters(tenant_id)
-            kept = self._take()
-            if kept is not None:
-                try:
-                    return self._run(kept, statement.text, parameters)
-                except self._errors:
-                    self._close_idle()  # it died while it was kept, and so did the others; a new one decides
-            return self._run(self._connect(), statement.text, parameters)
+            kept = self._places.get(timeout=self.timeout)
+        except Empty:
+            raise Unreadable("The store's connections are all waiting for the database.") from None
+        generation, connection = self._generation, None
+        try:
+            connection, rows = self._asked(kept, statement.text, statement.parameters(tenant_id))
         except self._errors as error:
             raise Unreadable("The database could not be read.") from error
         finally:
-            self._places.release()
+            if generation != self._generation:  # closed meanwhile
+                self._close(connection)
+                connection = None
+            self._places.put(connection)
+        return rows
 
-    def _take(self) -> Any:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
+    def _asked(self, kept: Any, text: str, parameters: Any) -> tuple[Any, Rows]:
+        """Return a connection that works, and what it answered."""
+        if kept is not None:
+            with suppress(self._errors):  # it may have died while it was kept; a new one decides
+                return kept, self._run(kept, text, parameters)
+        connection = self._connect()
+        return connection, self._run(connection, text, parameters)
 
     def _run(self, connection: Any, text: str, parameters: Any) -> Rows:
-        """Run a statement, and keep the connection only if it succeeds."""
+        """Run a statement; a connection that fails is closed."""
         try:
             if self._is_file:
                 rows: Rows = connection.execute(text, parameters).fetchall()
-            else:
-                with self._watchdog.limit(connection):
-                    cursor = connection.cursor()
-                    cursor.execute(text, parameters)
-                    rows = cursor.fetchall()
+                return rows
+            self._watchdog.begin(connection)
+            try:
+                cursor = connection.cursor()
+                cursor.execute(text, parameters)
+                return cursor.fetchall()  # type: ignore[no-any-return]
+            finally:
+                self._watchdog.end(connection)
         except BaseException:
             self._close(connection)
             raise
-        if self._is_closed:
-            self._close(connection)
-        else:
-            self._idle.append(connection)
-        return rows
 
     def _connect(self) -> Any:
         """Return a new connection; connecting to a server is waited for no longer than the time limit."""
@@ -143,13 +149,10 @@ class Reader:
     def _open(self) -> Any:
         return open_connection(self.engine, self._pool, self.timeout)
 
-    def _close_idle(self) -> None:
-        while (connection := self._take()) is not None:
-            self._close(connection)
-
     def _close(self, connection: Any) -> None:
-        with suppress(self._errors):  # the other side is gone already
-            connection.close()
+        if connection is not None:
+            with suppress(self._errors):  # the other side is gone already
+                connection.close()
 
 
 class _Compiled:

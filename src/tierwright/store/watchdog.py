@@ -6,8 +6,6 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 _IDLE_SECONDS = 10.0
@@ -30,27 +28,25 @@ class Watchdog:
         self._calls: dict[int, tuple[float, int]] = {}
         self._thread: threading.Thread | None = None
 
-    @contextmanager
-    def limit(self, driver_connection: Any) -> Iterator[None]:
-        """Shut the connection's socket down if the block takes too long; the driver then raises.
+    def begin(self, driver_connection: Any) -> None:
+        """Shut the connection's socket down if :meth:`end` is not called in time; the driver then raises.
 
         Args:
-            driver_connection: the driver's own connection; one without a ``fileno()`` (a file) is not watched.
+            driver_connection: the driver's own connection; one without a ``fileno()`` cannot be watched.
         """
         number = _fileno(driver_connection)
         if number is None:
-            yield
             return
         with self._lock:
             self._calls[id(driver_connection)] = (time.monotonic() + self.timeout, number)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="tierwright-watchdog", daemon=True)
                 self._thread.start()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._calls.pop(id(driver_connection), None)
+
+    def end(self, driver_connection: Any) -> None:
+        """The call that was begun on the connection is over, well or badly."""
+        with self._lock:
+            self._calls.pop(id(driver_connection), None)
 
     def _watch(self) -> None:
         idle_since = time.monotonic()
