@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -360,22 +361,24 @@ def test_a_tenant_that_is_a_security_dependency() -> None:
         assert client.get("/").status_code == 200
 
 
-def test_within_a_lifespan_of_the_hosts(seeded_engine: Engine) -> None:
-    stores = []
+def test_within_a_lifespan_of_the_hosts(seeded_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[SnapshotStore] = []
+    close = SnapshotStore.close
+    monkeypatch.setattr(SnapshotStore, "close", lambda store: (closed.append(store), close(store)))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> Any:
-        async with store_lifespan(seeded_engine, poll_interval=1.0)(app) as _:
-            stores.append(app.state.tierwright_store)
+        async with store_lifespan(seeded_engine, poll_interval=1.0)(app):
             yield {"of": "the host"}
 
     app = gated(lifespan)
     with TestClient(app) as client:
         check_answers(client)
-        threads = stores[0]._refresher._thread
-        assert threads.is_alive()
-    assert not threads.is_alive()
-    assert stores[0]._reader._is_closed
+        store = app.state.tierwright_store
+        assert closed == []
+        assert "tierwright-refresher" in {thread.name for thread in threading.enumerate()}
+    assert closed == [store]
+    assert "tierwright-refresher" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_without_a_store_the_remedy_is_named() -> None:
