@@ -22,7 +22,7 @@ types: $(VENV)/.lint
 	$(BIN)/mypy
 
 docs: $(VENV)/.docs
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 
 lowest:
 	.ci/lowest $(PYTHON)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tierwright.services.entitlements import Entitlements
     from tierwright.services.registry import Registry
     from tierwright.services.resources import Availability
-    from tierwright.services.transactions import run_in_transaction
+    from tierwright.services.transactions import run_in_transaction, run_in_transaction_async
     from tierwright.store import SnapshotStore
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Source",
     "TierwrightError",
     "run_in_transaction",
+    "run_in_transaction_async",
 ]
 
 _HOME = {
@@ -48,6 +49,7 @@ _HOME = {
     "Source": "tierwright.resolution.decision",
     "TierwrightError": "tierwright.errors",
     "run_in_transaction": "tierwright.services.transactions",
+    "run_in_transaction_async": "tierwright.services.transactions",
 }
 
 

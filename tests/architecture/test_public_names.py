@@ -21,6 +21,7 @@ def test_the_public_names_are_few_and_all_there() -> None:
         "Source",
         "TierwrightError",
         "run_in_transaction",
+        "run_in_transaction_async",
     ]
     assert len(tierwright.__all__) <= 12
     for name in tierwright.__all__:

@@ -40,6 +40,23 @@ def override_of(session: Session, key: str) -> tables.TenantFeatureOverride | No
 
 
 class TestLicenses:
+    def test_moving_a_licence_into_the_future_says_what_the_tenant_loses_until_then(
+        self, session: Session, registry: Registry
+    ) -> None:
+        seed(registry, free={}, pro={})
+        assert registry.licenses.assign("acme", "free").warnings == ()
+        moved = registry.licenses.assign("acme", "pro", starts_at=utc_now() + HOUR)
+        assert "the licence main gives nothing" in moved.warnings[0]
+        assert registry.licenses.assign("acme", "free", starts_at=utc_now() + HOUR).warnings == ()
+
+    def test_a_registry_may_know_who_writes(self, session: Session) -> None:
+        registry = Registry(session, actor="ada", reason="spring prices")
+        registry.tiers.create({"tier_key": "pro", "name": "Pro"})
+        [entry] = session.exec(select(tables.FeatureAuditLog)).all()
+        assert (entry.performed_by, entry.reason) == ("ada", "spring prices")
+        with pytest.raises(TypeError):
+            Registry(session, reason="nobody's")
+
     def test_assigning_writes_changes_and_repeats(self, session: Session, registry: Registry) -> None:
         seed(registry, free={}, pro={})
         start, before = len(history(session)), version(session)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter
 from types import MappingProxyType
 
 from tierwright.resolution.decision import Decision, Source
@@ -46,7 +47,8 @@ class CatalogSnapshot:
     """
 
     def __init__(self, features: Iterable[Feature], tiers: Iterable[Tier]) -> None:
-        self.features = MappingProxyType({feature.key: feature for feature in features})
+        # In the order of their keys, in which all decisions are given too.
+        self.features = MappingProxyType({feature.key: feature for feature in sorted(features, key=_key)})
         self.tiers = MappingProxyType({tier.id: tier for tier in tiers})
         self.graph = Graph.of(self.features.values())
         self._default = [tier.id for tier in self.tiers.values() if tier.is_default and tier.is_active]
@@ -195,6 +197,9 @@ def complete(table: Mapping[str, Decision]) -> Mapping[str, Decision]:
     if isinstance(table, Expiring):
         table = table.made()
     return MappingProxyType(table)
+
+
+_key = attrgetter("key")
 
 
 def _override(override: Override | None) -> Iterator[Voice]:

@@ -24,7 +24,7 @@ _log = logging.getLogger("tierwright.store")
 
 _STRIPES = 64
 #: How often a reading is begun again because a change overtook it.
-_ATTEMPTS = 3
+_ATTEMPTS = 10
 #: Seconds between two attempts to read a database that could not be read.
 _RETRY_SECONDS = 1.0
 
@@ -224,7 +224,8 @@ class SnapshotStore:
         self._retry_at = 0.0
         return entry
 
-    def _loaded(self, tenant_id: str) -> Entry:
+    def _loaded(self, tenant_id: str) -> Entry | None:
+        """Return what was read and kept; None where changes keep overtaking the reading."""
         stripe = hash(tenant_id) % _STRIPES
         for _ in range(_ATTEMPTS):
             epoch = self._epochs[stripe]
@@ -238,9 +239,8 @@ class SnapshotStore:
             entry = resolved(catalog.snapshot, tenant_of(rows), read_at, read_at + self.poll_interval)
             if self._keep(tenant_id, entry, stripe, epoch):
                 return entry
-        # Changes keep overtaking us: this answer is true of a moment after the question, and is not kept.
-        catalog = self._known_catalog()
-        return resolved(catalog.snapshot, tenant_of(self._reader.tenant(tenant_id)), read_at, 0.0)
+        _log.warning("Changes have overtaken %s readings of one tenant; it is denied this once.", _ATTEMPTS)
+        return None
 
     def _keep(self, tenant_id: str, entry: Entry, stripe: int, epoch: int) -> bool:
         with self._lock:

@@ -58,7 +58,7 @@ def check_value_document(document: Any, feature_type: FeatureType | None = None,
         InvalidInput: the document has another shape, or its value another type.
     """
     if not isinstance(document, dict):
-        raise _bad("$", "a value document is an object")
+        raise _bad("$", "a value document is an object", 'Write {"enabled": true, "value": 5}, or {"enabled": false}.')
     copy: dict[str, Any] = check_json(document)
     if unknown := sorted(copy.keys() - _DOCUMENT_KEYS):
         raise _bad("$", f"unknown keys: {', '.join(unknown)}")
@@ -129,7 +129,7 @@ def _number(number: int | float, path: str) -> int | float:
     return float(number) if isinstance(number, float) else int(number)
 
 
-def _bad(path: str, problem: str) -> InvalidInput:
+def _bad(path: str, problem: str, remedy: str = "Correct the document.") -> InvalidInput:
     # Paths may hold what text_problem() refused; an error must be printable everywhere.
     printable = path.encode("ascii", "backslashreplace").decode()[:200]
-    return InvalidInput(f"Not a valid document at {printable}: {problem}.", remedy="Correct the document.")
+    return InvalidInput(f"Not a valid document at {printable}: {problem}.", remedy=remedy)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from tierwright.services.audit import AuditContext
 from tierwright.services.registry.features import Features
 from tierwright.services.registry.licenses import Licenses
 from tierwright.services.registry.overrides import Overrides
@@ -34,9 +35,18 @@ class Registry:
 
     Args:
         session: the host's session.
+        actor: who writes; the same as attaching ``AuditContext(actor, reason)`` to the session.
+        reason: why.
+
+    Raises:
+        TypeError: a reason without an actor.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, actor: str | None = None, reason: str | None = None) -> None:
+        if actor is not None:
+            AuditContext(actor, reason).attach(session)
+        elif reason is not None:
+            raise TypeError("Registry() with a reason needs an actor too")
         self._session = session
         self.features = Features(session)
         self.tiers = Tiers(session)

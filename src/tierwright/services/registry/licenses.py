@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -152,7 +153,7 @@ class Licenses:
         old_shown, new_shown = self._shown({name: before[name] for name in changed}), self._shown(new)
         apply(row, new)
         self._note(journal, row, AuditAction.UPDATED, old=old_shown, new=new_shown)
-        return WriteResult(True)
+        return WriteResult(True, _gap_warning(before, after, row.license_key))
 
     def _row(self, tenant_id: str, license_key: str) -> TenantLicense | None:
         return fetch(self._session, TenantLicense, tenant_id=tenant_id, license_key=license_key)
@@ -187,6 +188,24 @@ def _holds(row: TenantLicense | None, tier: LicenseTier) -> bool:
     if row is None or row.license_tier_id != tier.id or not row.is_active:
         return False
     return row.expires_at is None or row.expires_at > utc_now()
+
+
+def _gap_warning(before: Mapping[str, Any], after: Mapping[str, Any], license_key: str) -> tuple[str, ...]:
+    """Say that a licence which is valid now will only begin later: it does not go on until then."""
+    now = utc_now()
+    starts_at = after["starts_at"]
+    if starts_at is None or starts_at <= now or not _is_valid(before, now):
+        return ()
+    return (
+        f"Until {starts_at.isoformat()} the licence {license_key} gives nothing: it is the same licence, moved. "
+        "For a change on a date, end this one then and begin another under its own key.",
+    )
+
+
+def _is_valid(columns: Mapping[str, Any], at: datetime) -> bool:
+    starts_at, expires_at = columns["starts_at"], columns["expires_at"]
+    began = starts_at is None or starts_at <= at
+    return bool(columns["is_active"] and began and (expires_at is None or at < expires_at))
 
 
 def _closed(tier_key: str) -> TierClosed:
