@@ -55,7 +55,7 @@ def run(rows: int, rounds: int) -> dict[str, Any]:
 
 def _load(path: Path, rows: int) -> None:
     few = max(1000, rows // 200)
-    sizes = Sizes(tier_features=2 * few, models=few, configs=rows, audit=few, components=few, scattered=False)
+    sizes = Sizes(tier_features=2 * few, models=few, configs=rows, audit=rows, components=few, scattered=False)
     upgrade(f"sqlite:///{path}", BEFORE)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous=OFF")

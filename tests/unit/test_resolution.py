@@ -174,7 +174,12 @@ def test_the_compiled_snapshot_decides_as_the_reference_does_at_every_moment(cas
     boundaries = {moment for window in (*licenses, *overrides) for moment in window[-2:] if moment is not None}
     for at in AROUND:  # 14,000 cases in all
         found = snapshot.resolve(licenses, overrides, at)
-        assert found.all() == reference(features, tiers, licenses, overrides, at)
+        expected = reference(features, tiers, licenses, overrides, at)
+        assert found.all() == expected
+        assert {key: found.decisions[key] for key in KEYS} == expected
+        assert {key for key in (*KEYS, "f.unknown") if key in found.granted} == {
+            key for key, decision in expected.items() if decision.enabled
+        }
         assert found.until == min((moment for moment in boundaries if moment > at), default=None)
 
 

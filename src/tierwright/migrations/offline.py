@@ -47,6 +47,8 @@ def _render_postgresql(context: Any, options: MigrationOptions) -> None:
         output(f'SET search_path = "{quoted}";')
     output("SET client_min_messages = warning;")
     output("SET statement_timeout = 0;")
+    # New in PostgreSQL 17; nothing where the setting is not known.
+    output("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout';")
     output("SET lock_timeout = '2s';\n")
     with context.begin_transaction():
         context.run_migrations()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
@@ -12,13 +12,11 @@ from types import MappingProxyType
 from tierwright.resolution.decision import Decision, Source
 from tierwright.resolution.facts import Feature, License, Override, Tier
 from tierwright.resolution.graph import Graph
+from tierwright.resolution.layers import Table, Unspoken, complete, expiring, overlaid, table_of
 from tierwright.resolution.passes import Voice, denials, first_voice
 
 #: How many combinations of tiers are kept compiled; past it the oldest goes.
 MAX_TABLES = 1024
-
-#: Nobody changes one after it was made; an ordinary dictionary is read faster than a proxy that forbids it.
-Table = dict[str, Decision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +25,12 @@ class TenantSnapshot:
 
     Attributes:
         decisions: by feature key; some may be made when they are asked for, so iterate over :meth:`all`.
+        granted: the keys of the features that are enabled.
         until: the next moment at which a window opens or closes; None if there is none.
     """
 
-    decisions: Table
+    decisions: Mapping[str, Decision]
+    granted: Container[str]
     until: datetime | None
 
     def all(self) -> Mapping[str, Decision]:
@@ -53,7 +53,7 @@ class CatalogSnapshot:
         self.graph = Graph.of(self.features.values())
         self._default = [tier.id for tier in self.tiers.values() if tier.is_default and tier.is_active]
         #: What is decided about features of which no tier speaks, made when a table first needs it.
-        self._unspoken = _Unspoken(self.features)
+        self._unspoken = Unspoken(self.features)
         self._tables: dict[tuple[Hashable, ...], Table] = {}
         self._lock = threading.Lock()
 
@@ -67,29 +67,32 @@ class CatalogSnapshot:
         """
         licenses, overrides = list(licenses), list(overrides)
         ends = self._ends([license for license in licenses if _is_open(license, at)])
-        table = self.table(tuple(ends))
+        table = self._table(tuple(ends))
         given = {override.feature_key: override for override in overrides if _is_open(override, at)}
         if given:
             table = self._overridden(table, tuple(ends), given)
         if any(end is not None for end in ends.values()):
-            table = Expiring(table, self._tier_ends(ends))
-        return TenantSnapshot(table, _next_boundary((*licenses, *overrides), at))
+            table = expiring(table, self._tier_ends(ends))
+        return TenantSnapshot(*table, _next_boundary((*licenses, *overrides), at))
 
-    def table(self, tier_ids: tuple[Hashable, ...]) -> Table:
+    def table(self, tier_ids: tuple[Hashable, ...]) -> Mapping[str, Decision]:
         """Return the decisions of everybody with these tiers, the strongest first, and no override; () is the default.
 
-        Every tenant with the same tiers shares the same table, without ends of windows.
+        They are without ends of windows.
         """
+        return complete(self._table(tier_ids).decisions)
+
+    def _table(self, tier_ids: tuple[Hashable, ...]) -> Table:
+        """Return the table that every tenant with the same tiers shares."""
         found = self._tables.get(tier_ids)
         if found is None:
             spoken = self._spoken(tier_ids)
             unspoken = self._unspoken
-            found = self._settled(
-                {
-                    key: first_voice(feature, spoken[key]) if key in spoken else unspoken[key]
-                    for key, feature in self.features.items()
-                }
-            )
+            decisions = {
+                key: first_voice(feature, spoken[key]) if key in spoken else unspoken[key]
+                for key, feature in self.features.items()
+            }
+            found = table_of(self._settled(decisions))
             with self._lock:
                 while len(self._tables) >= MAX_TABLES:
                     del self._tables[next(iter(self._tables))]
@@ -125,26 +128,31 @@ class CatalogSnapshot:
                 found.setdefault(tier.key, end)
         return {key: end for key, end in found.items() if end is not None}
 
-    def _spoken(self, tier_ids: tuple[Hashable, ...]) -> dict[str, list[Voice]]:
-        """Return by feature key what the tiers and their bases say, the strongest first."""
-        spoken: dict[str, list[Voice]] = {}
+    def _speakers(self, tier_ids: tuple[Hashable, ...]) -> Iterator[tuple[Tier, Source]]:
+        """Yield the tiers that are asked, the strongest first, each followed by its bases."""
         for tier_id in tier_ids or self._default:
             for tier in self.chain(tier_id):
                 own = Source.TIER if tier.id == tier_id else Source.BASE_TIER
-                source = own if tier_ids else Source.DEFAULT_TIER
-                for key, grant in tier.grants.items():
-                    spoken.setdefault(key, []).append(Voice(grant, source, tier.key))
+                yield tier, own if tier_ids else Source.DEFAULT_TIER
+
+    def _spoken(self, tier_ids: tuple[Hashable, ...]) -> dict[str, list[Voice]]:
+        """Return by feature key what the tiers and their bases say, the strongest first."""
+        spoken: dict[str, list[Voice]] = {}
+        for tier, source in self._speakers(tier_ids):
+            for key, grant in tier.grants.items():
+                spoken.setdefault(key, []).append(Voice(grant, source, tier.key))
         return spoken
 
     def _overridden(self, table: Table, tier_ids: tuple[Hashable, ...], given: Mapping[str, Override]) -> Table:
         """Return ``table`` with the overridden features, and all that they are linked with, decided anew."""
         known = given.keys() & self.features.keys()
         affected = known | (self.graph.linked(known) & self.features.keys())
-        spoken = self._spoken(tier_ids)
+        speakers = list(self._speakers(tier_ids))
         changed = {
-            key: first_voice(self.features[key], [*_override(given.get(key)), *spoken.get(key, ())]) for key in affected
+            key: first_voice(self.features[key], [*_override(given.get(key)), *_about(key, speakers)])
+            for key in affected
         }
-        return {**table, **self._settled(changed)}
+        return overlaid(table, self._settled(changed))
 
     def _settled(self, decisions: dict[str, Decision]) -> dict[str, Decision]:
         """Take away what prerequisites and conflicts forbid, in whole groups."""
@@ -157,54 +165,19 @@ class CatalogSnapshot:
         return decisions
 
 
-class _Unspoken(dict[str, Decision]):
-    """The decisions by the registry's defaults alone; every table shares them."""
-
-    __slots__ = ("_features",)
-
-    def __init__(self, features: Mapping[str, Feature]) -> None:
-        self._features = features
-
-    def __missing__(self, key: str) -> Decision:
-        decision = self[key] = first_voice(self._features[key], ())
-        return decision
-
-
-class Expiring(dict[str, Decision]):
-    """A shared table in which the decisions of some tiers end; each is made when it is first asked for."""
-
-    __slots__ = ("_ends", "_shared")
-
-    def __init__(self, shared: Table, ends: Mapping[str, datetime]) -> None:
-        self._shared = shared
-        self._ends = ends
-
-    def __missing__(self, key: str) -> Decision:
-        decision = self._shared[key]
-        end = self._ends.get(decision.tier_key) if decision.tier_key is not None else None
-        if end is not None:
-            decision = replace(decision, expires_at=end)
-        self[key] = decision
-        return decision
-
-    def made(self) -> dict[str, Decision]:
-        """Return all decisions as an ordinary dictionary, in the order of the registry."""
-        return {key: self[key] for key in self._shared}
-
-
-def complete(table: Mapping[str, Decision]) -> Mapping[str, Decision]:
-    """Return a table with every decision made, which nobody can change."""
-    if isinstance(table, Expiring):
-        table = table.made()
-    return MappingProxyType(table)
-
-
 _key = attrgetter("key")
 
 
 def _override(override: Override | None) -> Iterator[Voice]:
     if override is not None:
         yield Voice(override.grant, Source.OVERRIDE, None, override.expires_at)
+
+
+def _about(key: str, speakers: Iterable[tuple[Tier, Source]]) -> Iterator[Voice]:
+    for tier, source in speakers:
+        grant = tier.grants.get(key)
+        if grant is not None:
+            yield Voice(grant, source, tier.key)
 
 
 def _is_open(window: License | Override, at: datetime) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from tierwright.errors import EntitlementsUnavailable
 from tierwright.resolution.decision import Decision, not_found, unavailable
-from tierwright.resolution.snapshot import complete
+from tierwright.resolution.layers import complete
 from tierwright.services import resources
 from tierwright.services.asking import Asker, required, session_missing
 from tierwright.services.explanation import Explanation, explain
@@ -83,8 +83,8 @@ class Entitlements:
         try:
             entry = self._view.entries[tenant]  # type: ignore[index]  # other types than str are not in it
             if at is None and monotonic() < entry.fresh_until:
-                return entry.decisions[feature_key].enabled  # type: ignore[no-any-return]
-        except (KeyError, TypeError):  # not read yet, no such feature, or not even hashable
+                return feature_key in entry.granted
+        except (KeyError, TypeError):  # not read yet, or not even hashable
             return self._evaluate(tenant, feature_key, at).enabled
         return self._evaluate(tenant, feature_key, at).enabled
 

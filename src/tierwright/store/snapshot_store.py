@@ -13,8 +13,9 @@ from typing import Any, Self
 
 from sqlalchemy.engine import Engine
 
-from tierwright.services.reading import Catalog, catalog_of, tenant_of, version_in
+from tierwright.services.reading import tenant_of, version_in
 from tierwright.store.entry import Entry, decided_again, resolved
+from tierwright.store.known_catalog import KnownCatalog
 from tierwright.store.listener import Listener
 from tierwright.store.reader import Reader, Unreadable
 from tierwright.store.refresher import Refresher
@@ -71,8 +72,7 @@ class SnapshotStore:
         self.entries: dict[str, Entry] = {}
         self._reader = Reader(engine, timeout)
         self._timeout = timeout
-        self._catalog: Catalog | None = None
-        self._catalog_read_at = 0.0
+        self._catalog = KnownCatalog(self._reader, self.max_staleness, self._forget_everything)
         self._refresher = Refresher(self.refresh, poll_interval / 2) if background else None
         self._listener = Listener(self.forget, self._reader.engine, listen, heartbeat) if listen else None
         self._start()
@@ -145,19 +145,19 @@ class SnapshotStore:
 
     def _start(self) -> None:
         self._lock = threading.Lock()
-        self._catalog_lock = threading.Lock()
         self._reading = [threading.Lock() for _ in range(_STRIPES)]
         #: Counts what was forgotten; a reading that began under another number is not kept.
         self._epochs = [0] * _STRIPES
-        self._catalog_epoch = 0
         #: Until then nobody tries to read; 0 while the database answers.
         self._retry_at = 0.0
         self._failures = 0
+        self._times = (float("-inf"), 0.0)
 
     def _after_fork(self) -> None:
         """In a child process there are no threads, locks may be held by nobody, and connections are the parent's."""
         self._start()
         self._reader.after_fork()
+        self._catalog.after_fork()
         if self._refresher is not None:
             self._refresher.after_fork()
         if self._listener is not None:
@@ -184,7 +184,7 @@ class SnapshotStore:
         return self._decided_again(tenant_id, entry, min(ends, self._retry_at))
 
     def _decided_again(self, tenant_id: str, entry: Entry, fresh_until: float) -> Entry:
-        catalog = self._catalog
+        catalog = self._catalog.newest
         if catalog is None:  # cannot be: no entry is made without one
             return entry
         made = decided_again(catalog.snapshot, entry, fresh_until)
@@ -229,18 +229,30 @@ class SnapshotStore:
         stripe = hash(tenant_id) % _STRIPES
         for _ in range(_ATTEMPTS):
             epoch = self._epochs[stripe]
-            catalog = self._known_catalog()
-            read_at = monotonic()
+            catalog = self._catalog.current()
+            read_at, read_by = self._reading_times()
             rows = self._reader.tenant(tenant_id)
             if version_in(rows) != catalog.version:
-                catalog = self._newer_catalog(catalog)
+                catalog = self._catalog.newer_than(catalog)
                 if version_in(rows) != catalog.version:
                     continue
-            entry = resolved(catalog.snapshot, tenant_of(rows), read_at, read_at + self.poll_interval)
+            entry = resolved(catalog.snapshot, tenant_of(rows), read_at, read_by)
             if self._keep(tenant_id, entry, stripe, epoch):
                 return entry
         _log.warning("Changes have overtaken %s readings of one tenant; it is denied this once.", _ATTEMPTS)
         return None
+
+    def _reading_times(self) -> tuple[float, float]:
+        """Return when a reading that begins now began, and when it is too old.
+
+        All readings within a moment share the same two numbers, the earlier ones: a hundred thousand entries with
+        numbers of their own would be as much more memory to fetch for each answer.
+        """
+        times = self._times
+        now = monotonic()
+        if not 0 <= now - times[0] < self.poll_interval / 100:
+            times = self._times = (now, now + self.poll_interval)
+        return times
 
     def _keep(self, tenant_id: str, entry: Entry, stripe: int, epoch: int) -> bool:
         with self._lock:
@@ -254,36 +266,10 @@ class SnapshotStore:
                     del self.entries[oldest]
             return True
 
-    # --- the catalogue -----------------------------------------------------------------------------------------------
-
-    def _known_catalog(self) -> Catalog:
-        """Return the catalogue, read if there is none, or if it is so old that its version proves nothing."""
-        catalog = self._catalog
-        if catalog is None or monotonic() >= self._catalog_read_at + self.max_staleness:
-            return self._newer_catalog(catalog)
-        return catalog
-
-    def _newer_catalog(self, known: Catalog | None) -> Catalog:
-        with self._catalog_lock:
-            if self._catalog is not None and self._catalog is not known:
-                return self._catalog  # another thread has just read it
-            epoch = self._catalog_epoch
-            read_at = monotonic()
-            found = catalog_of(self._reader.catalog())
-            if known is not None and found.version != known.version and found.version[0] <= known.version[0]:
-                # Versions only rise, unless the database was restored: then nothing that is known need be true.
-                self._forget_everything()
-                epoch = self._catalog_epoch
-            with self._lock:
-                if epoch == self._catalog_epoch:
-                    self._catalog, self._catalog_read_at = found, read_at
-            return found
-
     def _forget_everything(self) -> None:
+        self._catalog.forget()
         with self._lock:
             self._epochs = [epoch + 1 for epoch in self._epochs]
-            self._catalog_epoch += 1
-            self._catalog_read_at = float("-inf")
             for entry in self.entries.values():
                 entry.outdate()
 

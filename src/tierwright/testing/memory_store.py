@@ -49,7 +49,7 @@ class MemoryStore(SnapshotStore):
             for each in tenant.overrides
         ]
         found = self._snapshot.resolve(licenses, overrides, self._clock())
-        return Entry(found.decisions, 0.0, 0.0, 0.0, None)
+        return Entry(found.decisions, found.granted, 0.0, 0.0, 0.0, None)
 
     def refresh(self, tenant_id: str) -> bool:
         """Do nothing: there is nothing to read."""
