@@ -13,7 +13,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from tierwright.catalog.value_forms import long_default, long_form
 from tierwright.refused import RefusedValue
@@ -59,7 +59,12 @@ class WrittenFloat(float):
 
 
 def _written(value: Any) -> Any:
-    return Decimal(value.text) if isinstance(value, WrittenFloat) else value
+    if not isinstance(value, WrittenFloat):
+        return value
+    try:
+        return Decimal(value.text)
+    except ArithmeticError:  # an exponent of twenty digits
+        raise RefusedValue("The decimal has more than 1,000 digits.", remedy="Write a smaller number.") from None
 
 
 def _only_a_date(value: Any) -> Any:
@@ -95,19 +100,24 @@ class FeatureEntry(InputSchema):
     is_deprecated: bool = False
     deprecated_message: Prose | None = None
 
-    @model_validator(mode="before")
+    @field_validator("default_value", mode="before")
     @classmethod
-    def _long_default(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or "default_value" not in given or isinstance(given["default_value"], dict):
-            return given
-        return {**given, "default_value": long_default(given["default_value"], given.get("feature_type"))}
+    def _long_default(cls, given: Any, info: ValidationInfo) -> Any:
+        return long_default(given, info.data.get("feature_type"))
 
-    @model_validator(mode="after")
-    def _default_fits(self) -> Self:
-        check_value_document(self.default_value, self.feature_type, complete=True)
-        if both := sorted({*self.depends_on} & {*self.conflicts_with}):
+    @field_validator("default_value")
+    @classmethod
+    def _default_fits(cls, default: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        # The type is not there if it was refused.
+        checked: dict[str, Any] = check_value_document(default, info.data.get("feature_type"), complete=True)
+        return checked
+
+    @field_validator("conflicts_with")
+    @classmethod
+    def _no_conflict_is_needed(cls, conflicts: list[str], info: ValidationInfo) -> list[str]:
+        if both := sorted({*info.data.get("depends_on", ())} & {*conflicts}):
             raise ValueError(f"a prerequisite is a conflict as well: {', '.join(both)}")
-        return self
+        return conflicts
 
 
 class TierEntry(InputSchema):

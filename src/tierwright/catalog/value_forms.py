@@ -39,10 +39,9 @@ def long_default(given: Any, feature_type: Any) -> Any:
     Raises:
         InvalidInput: as :func:`long_form`.
     """
-    document = long_form(given)
     if isinstance(given, bool) and feature_type == "boolean":
-        document["value"] = True
-    return document
+        return {"enabled": given, "value": True}
+    return long_form(given)
 
 
 def short_form(document: dict[str, Any]) -> Any:
