@@ -16,7 +16,7 @@ from tests.support.cli import run, run_json, small_catalogue
 from tests.support.registry import writer
 from tierwright import migrations
 from tierwright.resolution.decision import unavailable
-from tierwright.services import tenant_search
+from tierwright.services import paging
 from tierwright.services.entitlements import Entitlements
 from tierwright.services.statements import LICENSES
 from tierwright.types import utc_now
@@ -211,7 +211,7 @@ def test_pages_neither_lose_nor_repeat(page: int, url: str, migrated_engine: Eng
     questions = (("--with", "ui.limit"), ("--on-tier", "pro"), ("--expiring", "14d"), ("--with", "help.chat"))
     whole = [run_json("tenants", *question, url=url)["tenants"] for question in questions]
     assert [len(found) for found in whole] == [12, 10, 26, 15]
-    monkeypatch.setattr(tenant_search, "_PAGE", page)
+    monkeypatch.setattr(paging, "_PAGE", page)
     assert [run_json("tenants", *question, url=url)["tenants"] for question in questions] == whole
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
@@ -44,9 +44,10 @@ class CatalogSnapshot:
     Args:
         features: the whole registry.
         tiers: every tier, closed ones included.
+        max_tables: how many combinations of tiers are kept compiled; past it the oldest goes.
     """
 
-    def __init__(self, features: Iterable[Feature], tiers: Iterable[Tier]) -> None:
+    def __init__(self, features: Iterable[Feature], tiers: Iterable[Tier], *, max_tables: int = MAX_TABLES) -> None:
         # In the order of their keys, in which all decisions are given too.
         self.features = MappingProxyType({feature.key: feature for feature in sorted(features, key=_key)})
         self.tiers = MappingProxyType({tier.id: tier for tier in tiers})
@@ -55,6 +56,7 @@ class CatalogSnapshot:
         #: What is decided about features of which no tier speaks, made when a table first needs it.
         self._unspoken = Unspoken(self.features)
         self._tables: dict[tuple[Hashable, ...], Table] = {}
+        self._max_tables = max_tables
         self._lock = threading.Lock()
 
     def resolve(self, licenses: Iterable[License], overrides: Iterable[Override], at: datetime) -> TenantSnapshot:
@@ -82,6 +84,31 @@ class CatalogSnapshot:
         """
         return complete(self._table(tier_ids).decisions)
 
+    def some(
+        self, keys: Set[str], tier_ids: tuple[Hashable, ...], given: Mapping[str, Override]
+    ) -> dict[str, Decision]:
+        """Return the decisions about some features and all that they are linked with, without a table of all.
+
+        Args:
+            keys: features of the registry; others are left out.
+            tier_ids: the tiers, the strongest first; () is the default.
+            given: overrides by feature key, each of them valid.
+        """
+        known = keys & self.features.keys()
+        affected = known | (self.graph.linked(known) & self.features.keys())
+        speakers = list(self._speakers(tier_ids))
+        return self._settled(
+            {
+                key: first_voice(self.features[key], [*_override(given.get(key)), *_about(key, speakers)])
+                for key in affected
+            }
+        )
+
+    def strongest_first(self, tier_ids: Iterable[Hashable]) -> tuple[Hashable, ...]:
+        """Return the tiers among ``tier_ids`` in the order in which they are asked; unknown ones are left out."""
+        known = {tier_id for tier_id in tier_ids if tier_id in self.tiers}
+        return tuple(sorted(known, key=self._strength))
+
     def _table(self, tier_ids: tuple[Hashable, ...]) -> Table:
         """Return the table that every tenant with the same tiers shares."""
         found = self._tables.get(tier_ids)
@@ -94,7 +121,7 @@ class CatalogSnapshot:
             }
             found = table_of(self._settled(decisions))
             with self._lock:
-                while len(self._tables) >= MAX_TABLES:
+                while len(self._tables) >= self._max_tables:
                     del self._tables[next(iter(self._tables))]
                 self._tables[tier_ids] = found
         return found
@@ -118,7 +145,11 @@ class CatalogSnapshot:
             if license.tier_id in self.tiers:
                 known = ends.get(license.tier_id, license.expires_at)
                 ends[license.tier_id] = _later_end(known, license.expires_at)
-        return dict(sorted(ends.items(), key=lambda item: (-self.tiers[item[0]].rank, self.tiers[item[0]].key)))
+        return {tier_id: ends[tier_id] for tier_id in self.strongest_first(ends)}
+
+    def _strength(self, tier_id: Hashable) -> tuple[int, str]:
+        tier = self.tiers[tier_id]
+        return -tier.rank, tier.key
 
     def _tier_ends(self, ends: Mapping[Hashable, datetime | None]) -> dict[str, datetime]:
         """Return by tier key until when a licence gives it; a base given by several counts for the strongest."""
@@ -145,14 +176,7 @@ class CatalogSnapshot:
 
     def _overridden(self, table: Table, tier_ids: tuple[Hashable, ...], given: Mapping[str, Override]) -> Table:
         """Return ``table`` with the overridden features, and all that they are linked with, decided anew."""
-        known = given.keys() & self.features.keys()
-        affected = known | (self.graph.linked(known) & self.features.keys())
-        speakers = list(self._speakers(tier_ids))
-        changed = {
-            key: first_voice(self.features[key], [*_override(given.get(key)), *_about(key, speakers)])
-            for key in affected
-        }
-        return overlaid(table, self._settled(changed))
+        return overlaid(table, self.some(given.keys(), tier_ids, given))
 
     def _settled(self, decisions: dict[str, Decision]) -> dict[str, Decision]:
         """Take away what prerequisites and conflicts forbid, in whole groups."""

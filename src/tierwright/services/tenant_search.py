@@ -22,12 +22,12 @@ from tierwright.errors import NotFound
 from tierwright.resolution.decision import Decision
 from tierwright.resolution.facts import License, Override
 from tierwright.resolution.snapshot import CatalogSnapshot
+from tierwright.services.paging import pages
 from tierwright.services.reading import grant_of, read_catalog
 from tierwright.services.statements import LICENSES, OVERRIDES, TIERS
 from tierwright.services.support import SELECT_LICENSES, HeldLicense, valid_at
 from tierwright.types import text_problem
 
-_PAGE = 5_000
 #: As many overrides of linked features are asked for by key; where more are linked, all are read.
 _MOST_KEYS = 500
 
@@ -62,7 +62,7 @@ def on_tier(connection: Connection, tier_key: str, at: datetime) -> Iterator[tup
     if tier_id is None:
         raise NotFound(f"There is no tier {tier_key[:255]!r}.", remedy="`tierwright tier list` names them.")
     valid = SELECT_LICENSES.where(LICENSES.c.license_tier_id == tier_id, *valid_at(at))
-    rows = (HeldLicense(*row) for row in _pages(connection, valid, (LICENSES.c.tenant_id, LICENSES.c.license_key)))
+    rows = (HeldLicense(*row) for row in pages(connection, valid, (LICENSES.c.tenant_id, LICENSES.c.license_key)))
     return ((tenant_id, list(held)) for tenant_id, held in groupby(rows, key=lambda each: each.tenant_id))
 
 
@@ -115,7 +115,7 @@ class FeatureSearch:
         table = LICENSES.c
         tier_id = sa.cast(table.license_tier_id, sa.Text())  # as the catalogue's facts name it
         statement = sa.select(table.tenant_id, table.license_key, tier_id, table.starts_at, table.expires_at)
-        for row in _pages(self._connection, statement.where(table.is_active), (table.tenant_id, table.license_key)):
+        for row in pages(self._connection, statement.where(table.is_active), (table.tenant_id, table.license_key)):
             yield row[0], License(*row[2:])
 
     def _overrides(self) -> Iterator[tuple[str, Override]]:
@@ -126,7 +126,7 @@ class FeatureSearch:
         keys = {self._key} | self._snapshot.graph.linked({self._key})
         if not self.elsewhere.enabled and len(keys) <= _MOST_KEYS:
             statement = statement.where(table.feature_key.in_(sorted(keys)))
-        for row in _pages(self._connection, statement, (table.tenant_id, table.feature_key)):
+        for row in pages(self._connection, statement, (table.tenant_id, table.feature_key)):
             yield row[0], Override(row[1], grant_of(row[2]), row[3], row[4])
 
 
@@ -138,7 +138,7 @@ def ending(connection: Connection, after: datetime, until: datetime) -> Iterator
     overrides = _ending(OVERRIDES, "override", OVERRIDES.c.feature_key, no_tier, after, until)
     both = sa.union_all(licenses, overrides).subquery()
     columns = both.c
-    for row in _pages(connection, sa.select(both), (columns.expires_at, columns.tenant_id, columns.kind, columns.key)):
+    for row in pages(connection, sa.select(both), (columns.expires_at, columns.tenant_id, columns.kind, columns.key)):
         yield Ending(*row)
 
 
@@ -155,19 +155,3 @@ def _ending(
     return sa.select(
         columns.expires_at, columns.tenant_id, literal.label("kind"), key.label("key"), tier_key.label("tier_key")
     ).where(columns.expires_at > after, columns.expires_at < until)
-
-
-def _pages(connection: Connection, statement: Any, order: tuple[sa.ColumnElement[Any], ...]) -> Iterator[Any]:
-    """Yield the rows of a statement in the order of columns that are not NULL, together unique, and all selected."""
-    positions = [
-        next(position for position, selected in enumerate(statement.selected_columns) if selected is column)
-        for column in order
-    ]
-    ordered = statement.order_by(*order).limit(_PAGE)
-    page = connection.execute(ordered).all()
-    while True:
-        yield from page
-        if len(page) < _PAGE:
-            return
-        last = [sa.literal(page[-1][position], column.type) for position, column in zip(positions, order, strict=True)]
-        page = connection.execute(ordered.where(sa.tuple_(*order) > sa.tuple_(*last))).all()
