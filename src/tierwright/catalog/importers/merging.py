@@ -11,6 +11,7 @@ from typing import Any
 
 from tierwright.catalog.document import CatalogDocument, ModelEntry, plain_json
 from tierwright.catalog.importers.base import ImportResult, Reported
+from tierwright.services.input_errors import typed_input
 
 _OURS = {"import_source", "imported"}
 _FIELDS = [name for name in ModelEntry.model_fields if name not in _OURS]
@@ -35,8 +36,10 @@ def merge(current: CatalogDocument, imported: ImportResult, source: str) -> Cata
         A new document; merging the same list again returns an equal one.
 
     Raises:
-        InvalidInput: never for what an importer returns; a result made by hand may break the document's rules.
+        InvalidInput: the list has keys that no document can have; the importers here report such entries instead.
     """
+    with typed_input("list"):
+        CatalogDocument(features=dict(imported.features), models={key: dict(m) for key, m in imported.models.items()})
     models = {provider: dict(entries) for provider, entries in current.models.items()}
     for provider, listed in imported.models.items():
         there = models.setdefault(provider, {})
@@ -46,8 +49,8 @@ def merge(current: CatalogDocument, imported: ImportResult, source: str) -> Cata
     for provider, model_id in _vanished(current.models, imported.models, source):
         if model_id not in kept:
             models[provider][model_id] = _retired(models[provider][model_id])
-    features = {**imported.features, **current.features}
-    return CatalogDocument(**(dict(current) | {"features": features, "models": models}))
+    # Copied, not checked again: the catalogue may come from a database that others have written to.
+    return current.model_copy(update={"features": {**imported.features, **current.features}, "models": models})
 
 
 def left_alone(current: CatalogDocument, imported: ImportResult, source: str) -> tuple[Reported, ...]:
