@@ -40,7 +40,10 @@
     │   ├── PrerequisiteBroken
     │   ├── ConflictRefused
     │   ├── TierClosed
-    │   └── StillInUse
+    │   ├── StillInUse
+    │   ├── CatalogChanged
+    │   ├── DocumentChanged
+    │   └── LossRefused
     ├── RetryTransaction            another transaction came first; the same one may succeed now
     ├── HistoryRequired             today's rows cannot answer for that moment
     ├── NotALimit                   a decision without a number was asked to compare
@@ -248,6 +251,18 @@ class TierClosed(WriteRefused):
 
 class StillInUse(WriteRefused):
     """Something refers to what is to be removed."""
+
+
+class CatalogChanged(WriteRefused):
+    """The catalogue is not the one that the plan was made for."""
+
+
+class DocumentChanged(WriteRefused):
+    """The document is not the one that the plan was made from."""
+
+
+class LossRefused(WriteRefused):
+    """Tenants would lose features, or have lower limits."""
 
 
 class RetryTransaction(TierwrightError):
