@@ -48,6 +48,7 @@
     ├── HistoryRequired             today's rows cannot answer for that moment
     ├── NotALimit                   a decision without a number was asked to compare
     └── InvalidInput                a value that never reached SQL
+        └── DocumentInvalid
 
 Each class carries a stable ``code`` (the class name in kebab case), and each instance a ``remedy``: what the
 reader can do next. Codes are covered by semantic versioning; messages are not.
@@ -279,3 +280,7 @@ class NotALimit(TierwrightError):
 
 class InvalidInput(TierwrightError, ValueError):
     """A value breaks the contract of its field; it never reached SQL."""
+
+
+class DocumentInvalid(InvalidInput):
+    """A catalogue document is wrong; ``details`` list every problem with its place."""
