@@ -1,9 +1,31 @@
 """The catalogue as code: documents in files, compared with each other and with the database."""
 
+from tierwright.catalog.applying import ApplyResult, apply
 from tierwright.catalog.differences import Change
 from tierwright.catalog.differences import differences as diff
 from tierwright.catalog.document import CatalogDocument
+from tierwright.catalog.effect import Effect
 from tierwright.catalog.exporting import export
+from tierwright.catalog.importing import import_models
 from tierwright.catalog.loading import check, load, parse
+from tierwright.catalog.outcome import Outcome, OutcomeKind, TenantOutcome
+from tierwright.catalog.plan import Plan, plan
 
-__all__ = ["CatalogDocument", "Change", "check", "diff", "export", "load", "parse"]
+__all__ = [
+    "ApplyResult",
+    "CatalogDocument",
+    "Change",
+    "Effect",
+    "Outcome",
+    "OutcomeKind",
+    "Plan",
+    "TenantOutcome",
+    "apply",
+    "check",
+    "diff",
+    "export",
+    "import_models",
+    "load",
+    "parse",
+    "plan",
+]

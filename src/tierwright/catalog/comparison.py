@@ -100,11 +100,12 @@ def _differing(
 ) -> Iterator[tuple[str, Outcome]]:
     for key in keys:
         old, new = before.get(key), after.get(key)
-        if old is not None and new is not None and old.enabled is new.enabled is False:
-            continue  # nearly all, and cheaper so
         if old is None and new is None:
-            continue
-        old, new = old or not_found(key), new or not_found(key)
+            continue  # only named by another feature
+        old = not_found(key) if old is None else old
+        new = not_found(key) if new is None else new
+        if not old.enabled and not new.enabled:
+            continue  # nearly all, and told faster so
         kind: OutcomeKind | None = kind_of(old, new)
         if kind is not None:
             yield key, Outcome(key, kind, old, new)

@@ -6,7 +6,7 @@ decision at that moment: not at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,8 +15,10 @@ from sqlalchemy.engine import Connection
 
 from tierwright.catalog.comparison import Comparison
 from tierwright.catalog.holders import Holder, holders
-from tierwright.catalog.outcome import LESS, Outcome, OutcomeKind, TenantOutcome
+from tierwright.catalog.outcome import LESS, Outcome, OutcomeKind, TenantOutcome, outcome_of
 from tierwright.catalog.tally import Count, Tally
+
+_COUNTS = ("gains", "losses", "value_changes", "lowered", "less")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Effect:
 
     Attributes:
         at: the moment at which licences and overrides are valid, or not.
-        tenants: how many tenants have a licence or an override here.
+        tenants: how many tenants were looked at: those with a licence or an override here, if anything can change.
         gains: the features that tenants get: how many decisions, and of how many tenants.
         losses: the features that tenants lose.
         value_changes: the values that change of features which stay enabled.
@@ -58,16 +60,38 @@ class Effect:
 
     def to_json(self) -> dict[str, Any]:
         """Return the effect as plain JSON."""
-        counts = ("gains", "losses", "value_changes", "lowered", "less")
         return {
             "at": self.at.isoformat(),
             "tenants": self.tenants,
-            **{name: getattr(self, name)._asdict() for name in counts},
+            **{name: getattr(self, name)._asdict() for name in _COUNTS},
             "by_feature": {key: {str(kind): n for kind, n in found.items()} for key, found in self.by_feature.items()},
             "elsewhere": [outcome.to_json() for outcome in self.elsewhere],
             "samples": [each.to_json() for each in self.samples],
             "locked": [each.to_json() for each in self.locked],
         }
+
+    @classmethod
+    def from_json(cls, shown: Mapping[str, Any]) -> Effect:
+        """Return the effect that :meth:`to_json` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: it did not.
+        """
+        return cls(
+            at=datetime.fromisoformat(shown["at"]),
+            tenants=shown["tenants"],
+            **{name: Count(**shown[name]) for name in _COUNTS},
+            by_feature={
+                key: {OutcomeKind(kind): number for kind, number in found.items()}
+                for key, found in shown["by_feature"].items()
+            },
+            elsewhere=tuple(map(outcome_of, shown["elsewhere"])),
+            samples=tuple(TenantOutcome(each["tenant_id"], outcome_of(each)) for each in shown["samples"]),
+            locked=tuple(
+                Locked(each["integration_key"], tuple(each["missing"]), each["tenants"], tuple(each["samples"]))
+                for each in shown["locked"]
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +134,8 @@ def effect_of(
         at: the moment.
         sample: how many decisions of each kind, and tenants of each locked integration, are named.
     """
+    if not comparison.keys:
+        return no_effect(at)
     by_key = {each.integration_key: each for each in needs}
     elsewhere = tuple(comparison.outcomes(()).values())
     tally = Tally(comparison, sample)
@@ -138,6 +164,12 @@ def effect_of(
     )
 
 
+def no_effect(at: datetime) -> Effect:
+    """Return the effect of a change that no tenant notices."""
+    none = Count(0, 0)
+    return Effect(at, 0, none, none, none, none, none, {}, (), (), ())
+
+
 def outcomes_of(connection: Connection, comparison: Comparison, at: datetime) -> Iterator[TenantOutcome]:
     """Yield every decision that changes, by tenant and feature; only a page of tenants is kept in memory.
 
@@ -146,7 +178,7 @@ def outcomes_of(connection: Connection, comparison: Comparison, at: datetime) ->
         comparison: as for :func:`effect_of`.
         at: the moment.
     """
-    for holder in _holders(connection, comparison, {}, at):
+    for holder in _holders(connection, comparison, {}, at) if comparison.keys else ():
         outcomes = comparison.outcomes(holder.tier_ids)
         if holder.overrides:
             keys, own = comparison.overridden(holder.tier_ids, holder.overrides)

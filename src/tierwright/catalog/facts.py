@@ -24,7 +24,7 @@ def changed_facts(before: CatalogSnapshot, target: CatalogDocument, changes: Ite
     tiers = {tier.key: tier for tier in before.tiers.values()}
     changes = list(changes)
     for change in changes:
-        if change.entity is AuditEntity.TIER and change.kind == "create":
+        if change.entity is AuditEntity.TIER and change.key not in tiers:
             tiers[change.key] = Tier(f"new tier {change.key}", change.key, {})  # no id looks like this
     ids: dict[str | None, Hashable] = {key: tier.id for key, tier in tiers.items()}
     for change in changes:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from tierwright.resolution.decision import Decision
-from tierwright.resolution.frozen import thaw
+from tierwright.resolution.decision import Decision, Reason, Source
+from tierwright.resolution.frozen import freeze, thaw
 from tierwright.services.registry.rows import same
 
 
@@ -47,8 +48,8 @@ class Outcome(NamedTuple):
         return {
             "feature_key": self.feature_key,
             "effect": str(self.kind),
-            "before": _shown(self.before),
-            "after": _shown(self.after),
+            "before": decision_json(self.before),
+            "after": decision_json(self.after),
         }
 
 
@@ -81,10 +82,41 @@ def _is_less(new: Any, old: Any) -> bool:
     return numbers and isinstance(new, int | float) and isinstance(old, int | float) and new < old
 
 
-def _shown(decision: Decision) -> dict[str, Any]:
-    shown: dict[str, Any] = {"enabled": decision.enabled}
+def decision_json(decision: Decision) -> dict[str, Any]:
+    """Return a decision as plain JSON, without the key of its feature."""
+    shown: dict[str, Any] = {"enabled": decision.enabled, "reason": str(decision.reason)}
+    shown |= {"source": str(decision.source), "tier_key": decision.tier_key}
     if decision.enabled:
         shown |= {"unlimited": True} if decision.unlimited else {"value": thaw(decision.value)}
-    else:
-        shown |= {"reason": str(decision.reason), "blocked_by": list(decision.blocked_by)}
+    if decision.blocked_by:
+        shown["blocked_by"] = list(decision.blocked_by)
     return shown
+
+
+def decision_of(feature_key: str, shown: Mapping[str, Any]) -> Decision:
+    """Return the decision that :func:`decision_json` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: it did not.
+    """
+    return Decision(
+        feature_key,
+        shown["enabled"],
+        freeze(shown.get("value")),
+        shown.get("unlimited", False),
+        Reason(shown["reason"]),
+        Source(shown["source"]),
+        shown["tier_key"],
+        blocked_by=tuple(shown.get("blocked_by", ())),
+    )
+
+
+def outcome_of(shown: Mapping[str, Any]) -> Outcome:
+    """Return the outcome that :meth:`Outcome.to_json` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: it did not.
+    """
+    key = shown["feature_key"]
+    before, after = decision_of(key, shown["before"]), decision_of(key, shown["after"])
+    return Outcome(key, OutcomeKind(shown["effect"]), before, after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -46,12 +47,12 @@ def enabled_configs(connection: Connection, integrations: Collection[str]) -> di
 
 
 def _counted(
-    connection: Connection, statement: sa.Select[tuple[str, int]], column: sa.Column[str], keys: Collection[str]
+    connection: Connection, statement: sa.Select[Any], column: sa.ColumnElement[Any], keys: Collection[str]
 ) -> Iterator[tuple[str, int]]:
     ordered = sorted(keys)
     for start in range(0, len(ordered), _MOST_KEYS):
         some = ordered[start : start + _MOST_KEYS]
-        yield from ((key, count) for key, count in connection.execute(statement.where(column.in_(some))))
+        yield from (tuple(row) for row in connection.execute(statement.where(column.in_(some))))
 
 
 def _several(count: int, what: str) -> str:

@@ -35,21 +35,37 @@ def refuse_unfit_values(session: Session, feature: FeatureInput) -> None:
     overrides = sa.select(OVERRIDES.c.tenant_id, OVERRIDES.c.feature_value).where(
         OVERRIDES.c.feature_key == key, sa.or_(ends.is_(None), ends > utc_now())
     )
-    tiers = _unfit(feature, session.execute(grants.where(GRANTS.c.feature_key == key)))
-    tenants = _unfit(feature, session.execute(overrides))
+    tiers = unfit(feature, session.execute(grants.where(GRANTS.c.feature_key == key)))
+    refuse_held(key, tiers, unfit(feature, session.execute(overrides)))
+
+
+def refuse_held(feature_key: str, tiers: list[str], tenants: list[str]) -> None:
+    """Refuse a new type or schema of a feature while some hold values that it does not allow.
+
+    Raises:
+        StillInUse: there are such tiers or tenants.
+    """
     if tiers or tenants:
         raise StillInUse(
-            f"The new type or schema of {key} does not allow values that are held by {_holders(tiers, tenants)}.",
+            f"The new type or schema of {feature_key} does not allow values that are held by "
+            f"{_holders(tiers, tenants)}.",
             remedy="Change these values first, or make another feature.",
-            details={"feature_key": key, "tiers": tiers, "tenants": tenants},
+            details={"feature_key": feature_key, "tiers": tiers, "tenants": tenants},
         )
 
 
-def _unfit(feature: FeatureInput, held: Iterable[Any]) -> list[str]:
-    return sorted(holder for holder, document in held if not _fits(feature, document))
+def unfit(feature: FeatureInput, held: Iterable[Any]) -> list[str]:
+    """Return those who hold a value that a feature does not allow, sorted.
+
+    Args:
+        feature: the feature.
+        held: pairs of a holder and its value document.
+    """
+    return sorted(holder for holder, document in held if not fits(feature, document))
 
 
-def _fits(feature: FeatureInput, document: Any) -> bool:
+def fits(feature: FeatureInput, document: Any) -> bool:
+    """Tell whether a value document is one that a feature's type and schema allow."""
     try:
         check_document(check_value_document(document, feature.feature_type), feature.value_schema)
     except InvalidInput:
