@@ -74,7 +74,7 @@ def kind_of(value: Any) -> str:
         return "nothing"
     if isinstance(value, bool):
         return str(value).lower()
-    names = {str: "text", dict: "a mapping", list: "a list"}
+    names: dict[type, str] = {str: "text", dict: "a mapping", list: "a list"}
     if isinstance(value, int | float):
         return "a number"
     return "a date or time" if isinstance(value, date) else names.get(type(value), f"a {type(value).__name__}")
@@ -112,7 +112,7 @@ def _problem(kind: str, found: Any) -> str:
     if isinstance(ours, InvalidInput):
         return said(ours)
     if kind == "string_pattern_mismatch":
-        return _PATTERNS.get(context.get("pattern", ""), found["msg"])
+        return _PATTERNS.get(context.get("pattern", ""), str(found["msg"]))
     if kind not in _EXPECTED:
         return (
             str(found["msg"])

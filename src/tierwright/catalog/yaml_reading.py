@@ -267,7 +267,7 @@ class _Reader:
 
     def _path(self) -> Path:
         """Return the way to what is being read."""
-        path = []
+        path: list[Any] = []
         for level in self._levels:
             if type(level.container) is list:
                 path.append(len(level.container))
@@ -285,8 +285,8 @@ class _MergeKey(str):
 _MERGE_KEY = _MergeKey(_MERGE)
 
 
-def _place(mark: Any) -> Place | None:
-    return None if mark is None else Place(mark.line + 1, mark.column + 1)
+def _place(mark: Any) -> Place:
+    return Place(mark.line + 1, mark.column + 1)
 
 
 def _syntax(error: Any, text: str) -> tuple[str, Place | None]:
@@ -297,4 +297,4 @@ def _syntax(error: Any, text: str) -> tuple[str, Place | None]:
     if mark is None and isinstance(position, int):  # a character that YAML does not allow
         before = text.encode("utf-8", "surrogatepass")[:position].decode("utf-8", "ignore")
         return f"not YAML: {problem}", Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
-    return f"not YAML: {problem}", _place(mark)
+    return f"not YAML: {problem}", None if mark is None else _place(mark)
