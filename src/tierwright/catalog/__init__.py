@@ -4,6 +4,7 @@ from tierwright.catalog.applying import ApplyResult, apply
 from tierwright.catalog.differences import Change
 from tierwright.catalog.differences import differences as diff
 from tierwright.catalog.document import CatalogDocument
+from tierwright.catalog.dumping import dump
 from tierwright.catalog.effect import Effect
 from tierwright.catalog.exporting import export
 from tierwright.catalog.importing import import_models
@@ -23,6 +24,7 @@ __all__ = [
     "apply",
     "check",
     "diff",
+    "dump",
     "export",
     "import_models",
     "load",
