@@ -9,6 +9,7 @@
     │   ├── DependencyMissing
     │   ├── ChainNotFound
     │   ├── SessionMissing
+    │   ├── TransactionMissing
     │   ├── AuditContextMissing
     │   └── StoreUnsupported
     ├── DatabaseError               the database cannot be used as it is
@@ -124,6 +125,10 @@ class ChainNotFound(ConfigurationError):
 
 class SessionMissing(ConfigurationError):
     """The question needs the database itself, and no session was given."""
+
+
+class TransactionMissing(ConfigurationError):
+    """A write of several statements was given a connection that commits each of them by itself."""
 
 
 class AuditContextMissing(ConfigurationError):

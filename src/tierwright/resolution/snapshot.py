@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -57,7 +56,6 @@ class CatalogSnapshot:
         self._unspoken = Unspoken(self.features)
         self._tables: dict[tuple[Hashable, ...], Table] = {}
         self._max_tables = max_tables
-        self._lock = threading.Lock()
 
     def resolve(self, licenses: Iterable[License], overrides: Iterable[Override], at: datetime) -> TenantSnapshot:
         """Decide every feature for one tenant.
@@ -120,10 +118,10 @@ class CatalogSnapshot:
                 for key, feature in self.features.items()
             }
             found = table_of(self._settled(decisions))
-            with self._lock:
-                while len(self._tables) >= self._max_tables:
-                    del self._tables[next(iter(self._tables))]
-                self._tables[tier_ids] = found
+            if len(self._tables) >= self._max_tables:
+                for oldest in list(self._tables)[: max(1, self._max_tables // 8)]:
+                    self._tables.pop(oldest, None)  # another thread may have been faster
+            self._tables[tier_ids] = found
         return found
 
     def chain(self, tier_id: Hashable) -> tuple[Tier, ...]:

@@ -60,6 +60,8 @@ class Asker:
             if not is_unreachable(error):
                 raise
             raise _unavailable("The database cannot be reached.") from error
+        except OSError as error:  # asyncpg does not wrap what the network says
+            raise _unavailable("The database cannot be reached.") from error
 
 
 def required(decision: Decision) -> Decision:
@@ -89,9 +91,8 @@ def _read(session: Session, tenant_id: str, at: datetime | None) -> Mapping[str,
     moment = None if at is None else to_utc(at)
     if session.autoflush:
         session.flush()  # as the ORM does before it reads
-    connection = connection_of(session)
-    now = utc_now()
-    if moment is not None and moment < now:
+    connection = connection_of(session, writing=False)
+    if moment is not None and moment < utc_now():
         newest = read_newest_change(connection, tenant_id)
         if newest is not None and moment < newest:
             raise HistoryRequired(
@@ -100,7 +101,7 @@ def _read(session: Session, tenant_id: str, at: datetime | None) -> Mapping[str,
                 details={"at": moment.isoformat(), "newest_change": newest.isoformat()},
             )
     catalog, facts = read_everything(connection, tenant_id)
-    return catalog.snapshot.resolve(facts.licenses, facts.overrides, moment or now).decisions
+    return catalog.snapshot.resolve(facts.licenses, facts.overrides, moment or utc_now()).decisions
 
 
 def _unavailable(message: str, decision: Decision | None = None) -> EntitlementsUnavailable:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from tierwright.errors import TransactionMissing
 from tierwright.services.statements import CATALOG_KEY, STATE
 from tierwright.types import utc_now
 
@@ -16,7 +17,11 @@ def lock_catalog(connection: Connection) -> None:
     """Let nobody else write the catalogue until the transaction ends; the version stays as it is.
 
     It comes before everything that is read to check a write, so that two halves of a cycle cannot both be right.
+
+    Raises:
+        TransactionMissing: the connection has no transactions, so the lock would be gone at once.
     """
+    require_transaction(connection)
     _upsert(connection, {"version": 0}, {"version": STATE.c.version})
 
 
@@ -25,6 +30,31 @@ def bump_catalog(connection: Connection) -> None:
     # The token tells two histories apart that have counted to the same number, as after a restore.
     value = {"token": secrets.token_hex(8), "changed_at": utc_now().isoformat()}
     _upsert(connection, {"version": 1, "value": value}, {"version": STATE.c.version + 1, "value": value})
+
+
+def commits_by_itself(connection: Connection) -> bool:
+    """Tell whether every statement is a transaction of its own (the isolation level AUTOCOMMIT)."""
+    # Read off the driver: SQLAlchemy asks the server, and this is asked for every row.
+    if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        plain = (
+            driver.isolation_level is None and not driver.in_transaction
+        )  # with BEGIN sent by the host, it is in one
+        return bool(plain or getattr(driver, "autocommit", None) is True)
+    return getattr(connection.connection.dbapi_connection, "autocommit", False) is True
+
+
+def require_transaction(connection: Connection) -> None:
+    """Refuse a connection on which several statements cannot be one change.
+
+    Raises:
+        TransactionMissing: every statement is committed by itself.
+    """
+    if commits_by_itself(connection):
+        raise TransactionMissing(
+            "The session's connection commits every statement by itself (AUTOCOMMIT).",
+            remedy="Give the session an engine, or a connection, with transactions.",
+        )
 
 
 def _upsert(connection: Connection, new: dict[str, Any], existing: dict[str, Any]) -> None:

@@ -30,6 +30,13 @@ Version = tuple[int, str | None]
 
 NO_VERSION: Version = (0, None)
 
+_SHORT = 512
+#: What drivers give for a boolean; SQLite also holds whatever was written there.
+_TRUE, _FALSE = (True, 1), (False, 0)
+_UNREADABLE = ("",)
+_NEVER = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC))
+_ALWAYS = (None, None)
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
@@ -58,7 +65,7 @@ def read_tenant(connection: Connection, tenant_id: str) -> TenantFacts:
     Args:
         tenant_id: in its canonical form.
     """
-    return tenant_of(connection.execute(TENANT, {"tenant_id": tenant_id}))
+    return tenant_of(connection.execute(TENANT[connection.dialect.name], {"tenant_id": tenant_id}))
 
 
 def read_everything(connection: Connection, tenant_id: str) -> tuple[Catalog, TenantFacts]:
@@ -84,7 +91,11 @@ def read_newest_change(connection: Connection, tenant_id: str) -> datetime | Non
 
 
 def catalog_of(rows: Iterable[Row]) -> Catalog:
-    """Return the catalogue that tagged rows describe; rows of other kinds are left alone."""
+    """Return the catalogue that tagged rows describe; rows of other kinds are left alone.
+
+    Rows may have been written past the services. What cannot be read denies: a tier without a rank is left out, a
+    feature whose links cannot be read needs a feature that nobody has.
+    """
     version = NO_VERSION
     features: list[Feature] = []
     tiers: list[Row] = []
@@ -95,28 +106,35 @@ def catalog_of(rows: Iterable[Row]) -> Catalog:
             if key is not None:
                 grants[reference][key] = grant_of(document)
         elif kind == Kind.FEATURE:
-            features.append(
-                Feature(key, grant_of(document), bool(row[4]), bool(row[5]), keys_of(reference), keys_of(row[7]))
-            )
+            needed, excluded = keys_of(reference), keys_of(row[7])
+            if excluded == _UNREADABLE:
+                needed, excluded = _UNREADABLE, ()
+            features.append(Feature(key, grant_of(document), row[4] not in _FALSE, row[5] in _TRUE, needed, excluded))
         elif kind == Kind.TIER:
-            tiers.append(row)
+            if isinstance(row[6], int):
+                tiers.append(row)
         elif kind == Kind.STATE:
             version = version_of(row)
     made = [
-        Tier(row[2], row[1], grants.get(row[2], {}), int(row[6]), row[3], bool(row[4]), bool(row[5])) for row in tiers
+        Tier(row[2], row[1], grants.get(row[2], {}), row[6], row[3], row[4] in _TRUE, row[5] in _TRUE) for row in tiers
     ]
     return Catalog(CatalogSnapshot(features, made), version)
 
 
 def tenant_of(rows: Iterable[Row]) -> TenantFacts:
-    """Return what a tenant holds by tagged rows; rows of other kinds are left alone."""
+    """Return what a tenant holds by tagged rows; rows of other kinds are left alone.
+
+    A window that cannot be read is never open for a licence, nor for an override that enables; one that denies always
+    is.
+    """
     licenses: list[License] = []
     overrides: list[Override] = []
     for row in rows:
         if row[0] == Kind.LICENSE:
-            licenses.append(License(row[2], moment_of(row[8]), moment_of(row[9])))
+            licenses.append(License(row[2], *(_window_of(row) or _NEVER)))
         elif row[0] == Kind.OVERRIDE:
-            overrides.append(Override(row[1], grant_of(row[3]), moment_of(row[8]), moment_of(row[9])))
+            grant = grant_of(row[3])
+            overrides.append(Override(row[1], grant, *(_window_of(row) or (_NEVER if grant.enabled else _ALWAYS))))
     return TenantFacts(tuple(licenses), tuple(overrides))
 
 
@@ -127,36 +145,62 @@ def version_in(rows: Iterable[Row]) -> Version:
 
 def version_of(row: Row) -> Version:
     """Return the version in a row of the kind STATE."""
-    return int(row[6]), _state(row[3]).get("token")
+    token = _state(row[3]).get("token")
+    return (row[6], token) if isinstance(row[6], int) else (-1, f"{row[6]} {token}")
 
 
 def moment_of(value: Any) -> datetime | None:
-    """Return a moment as the driver gives it, in UTC: text without a zone on SQLite, an aware datetime elsewhere."""
+    """Return a moment as the driver gives it, in UTC: text without a zone on SQLite, an aware datetime elsewhere.
+
+    Raises:
+        ValueError, TypeError, AttributeError: it is none.
+    """
     if value is None:
         return None
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-@lru_cache(maxsize=8192)
 def grant_of(document: str) -> Grant:
-    """Return the grant in a value document; what cannot be read denies (it was written past the services)."""
-    return Grant.from_document(_parsed(document))
+    """Return the grant in a value document; what cannot be read denies."""
+    return _known_grant(document) if len(document) <= _SHORT else _grant(document)
 
 
-@lru_cache(maxsize=8192)
 def keys_of(document: str) -> tuple[str, ...]:
-    """Return the feature keys in a JSON list; of what is none, a key that no feature has, so that it denies."""
+    """Return the feature keys in a JSON list; of what is none, a key that no feature has."""
+    return _known_keys(document) if len(document) <= _SHORT else _keys(document)
+
+
+def _grant(document: str) -> Grant:
+    try:
+        return Grant.from_document(_parsed(document))
+    except RecursionError:
+        return Grant(False)
+
+
+def _keys(document: str) -> tuple[str, ...]:
     found = _parsed(document)
     if isinstance(found, list) and all(isinstance(key, str) for key in found):
         return tuple(found)
-    return ("",)
+    return _UNREADABLE
 
 
-def _parsed(document: str) -> Any:
+#: Short documents recur; a cache of long ones would be counted by number, and not by their size.
+_known_grant = lru_cache(maxsize=8192)(_grant)
+_known_keys = lru_cache(maxsize=8192)(_keys)
+
+
+def _window_of(row: Row) -> tuple[datetime | None, datetime | None] | None:
+    try:
+        return moment_of(row[8]), moment_of(row[9])
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        return None
+
+
+def _parsed(document: Any) -> Any:
     try:
         return json.loads(document)
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 

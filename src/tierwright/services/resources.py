@@ -136,7 +136,7 @@ _SELECT_INTEGRATIONS = (
 
 def models(session: Session, decisions: Mapping[str, Decision], provider: str | None) -> tuple[Model, ...]:
     """Return the active models, all or one provider's."""
-    connection = connection_of(session)
+    connection = connection_of(session, writing=False)
     if provider is None:
         rows = connection.execute(_SELECT_MODELS)
     else:
@@ -170,7 +170,7 @@ def components(session: Session, decisions: Mapping[str, Decision]) -> tuple[Com
             row.category,
             row.is_beta,
         )
-        for row in connection_of(session).execute(_SELECT_COMPONENTS)
+        for row in connection_of(session, writing=False).execute(_SELECT_COMPONENTS)
     )
 
 
@@ -186,7 +186,7 @@ def integrations(session: Session, decisions: Mapping[str, Decision], tenant_id:
             row.is_beta,
             row.health_status,
         )
-        for row in connection_of(session).execute(_SELECT_INTEGRATIONS, {"tenant_id": tenant_id})
+        for row in connection_of(session, writing=False).execute(_SELECT_INTEGRATIONS, {"tenant_id": tenant_id})
     )
 
 

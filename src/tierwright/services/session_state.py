@@ -1,36 +1,45 @@
 """Which sessions have written rows of ours, and who must hear of it when they commit.
 
-The listeners are on :class:`sqlalchemy.orm.Session` itself, because a session may have written long before anyone
-asks it about entitlements. They see what goes through the ORM and through ``session.execute``; not what goes past the
-session, to a connection of its own, which is seen by polling.
+The listeners are on our own classes and on :class:`sqlalchemy.orm.Session` itself, because a session may have written
+long before anyone asks it about entitlements. They see what the ORM flushes, and statements of the kinds INSERT, UPDATE
+and DELETE in ``session.execute``; not ``text()``, and not what goes past the session to a connection, which is seen by
+polling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
-from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction, object_session
 
-from tierwright.services.catalog_version import bump_catalog
+from tierwright import tables
+from tierwright.errors import InvalidInput
+from tierwright.services.catalog_version import bump_catalog, commits_by_itself
 from tierwright.services.statements import STATE
 from tierwright.tables import TierwrightState
 
 if TYPE_CHECKING:
     from tierwright.store.snapshot_store import SnapshotStore
 
-#: The PostgreSQL channel on which changes are announced: the tenant's id, or nothing for the whole catalogue.
+#: The PostgreSQL channel on which changes are announced: a tenant's id, or one of the two below.
 CHANNEL = "tierwright"
 #: In place of a tenant: everything may have changed.
 EVERYTHING = ""
+#: In place of a tenant: any tenant may have changed, but not the catalogue. No tenant's id begins with a space.
+ALL_TENANTS = " tenants"
 
+#: So many tenants are announced one by one.
+_MAX_ANNOUNCED = 100
 _WRITTEN = "tierwright.written"
 _BUMPED = "tierwright.bumped"
 _VIEWS = "tierwright.views"
 _NO_ENTRIES: dict[str, Any] = {}
+#: Decisions do not change with the history, nor with our own counters.
+_SILENT = {"feature_audit_log", "tierwright_state"}
 
 
 class StoreView:
@@ -61,39 +70,80 @@ def has_written(session: Session) -> bool:
     return _WRITTEN in session.info
 
 
-def connection_of(session: Session) -> Connection:
-    """Return the connection to our tables; a session may have several databases."""
-    return session.connection(bind_arguments={"mapper": sa.inspect(TierwrightState)})
+def connection_of(session: Session, *, writing: bool = True) -> Connection:
+    """Return the connection to our tables; a session may have several databases, and a replica for reading."""
+    clause = sa.update(STATE) if writing or has_written(session) else sa.select(STATE)
+    return session.connection(bind_arguments={"mapper": sa.inspect(TierwrightState), "clause": clause})
 
 
 def mark_written(session: Session, *tenant_ids: str) -> None:
-    """Note that the session has written rows of these tenants, or with :data:`EVERYTHING` of the catalogue."""
+    """Note that the session has written rows of these tenants, or one of the words that stand for more."""
     session.info.setdefault(_WRITTEN, set()).update(tenant_ids)
     for view in session.info.get(_VIEWS, {}).values():
         view.entries = _NO_ENTRIES
 
 
-@event.listens_for(Session, "before_flush")
-def _before_flush(session: Session, _context: object, _instances: object) -> None:
-    found = {_tenant_of(instance) for instance in _changed(session) if _is_ours(getattr(instance, "__table__", None))}
-    if EVERYTHING in found:
+def new_catalog_version(session: Session) -> None:
+    """Give the catalogue a new version, once in a transaction, so that every store reads it again."""
+    if not session.info.get(_BUMPED):
+        session.info[_BUMPED] = True
+        bump_catalog(connection_of(session))
+
+
+# --- what the session writes -----------------------------------------------------------------------------------------
+
+
+def _before_row(_mapper: object, connection: Connection, target: Any) -> None:
+    session = object_session(target)
+    if session is None or _tenants_of(target):
+        return
+    if not commits_by_itself(connection):
         new_catalog_version(session)
-    if found:
-        mark_written(session, *found)
+
+
+def _after_row(_mapper: object, connection: Connection, target: Any) -> None:
+    session = object_session(target)
+    if session is None:
+        return
+    tenants = _tenants_of(target)
+    mark_written(session, *(tenants or {EVERYTHING}))
+    if not tenants and commits_by_itself(connection):
+        bump_catalog(connection)  # only now may others see the new version: they would read the old row with it
+
+
+def _listen_to_rows() -> None:
+    for name in tables.__all__:
+        table = getattr(getattr(tables, name), "__table__", None)
+        if table is not None and table.name not in _SILENT:
+            for operation in ("insert", "update", "delete"):
+                event.listen(getattr(tables, name), f"before_{operation}", _before_row, propagate=True)
+                event.listen(getattr(tables, name), f"after_{operation}", _after_row, propagate=True)
+
+
+_listen_to_rows()
 
 
 @event.listens_for(Session, "do_orm_execute")
-def _do_orm_execute(state: ORMExecuteState) -> None:
+def _do_orm_execute(state: ORMExecuteState) -> Any:
     if not isinstance(state.statement, sa.Insert | sa.Update | sa.Delete):
-        return
-    table = state.statement.table
-    if not _is_ours(table):
-        return
-    if table is STATE:
-        state.session.info[_BUMPED] = True
-    elif "tenant_id" not in table.c:
-        new_catalog_version(state.session)
+        return None
+    table: Any = state.statement.table
+    if not getattr(table, "info", {}).get("tierwright") or table.name in _SILENT:
+        return None
+    if "tenant_id" in table.c:
+        mark_written(state.session, ALL_TENANTS)
+        return None
     mark_written(state.session, EVERYTHING)
+    connection = connection_of(state.session)
+    if not commits_by_itself(connection):
+        new_catalog_version(state.session)
+        return None
+    result = state.invoke_statement()
+    bump_catalog(connection)
+    return result
+
+
+# --- the end of a transaction ----------------------------------------------------------------------------------------
 
 
 @event.listens_for(Session, "before_commit")
@@ -107,8 +157,8 @@ def _before_commit(session: Session) -> None:
         return
     connection = connection_of(session)
     if connection.dialect.name == "postgresql":
-        for tenant_id in _without_parts(written):
-            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, tenant_id)))
+        for word in _announced(written):
+            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, word)))
 
 
 @event.listens_for(Session, "after_commit")
@@ -117,17 +167,18 @@ def _after_commit(session: Session) -> None:
     if not written or session.in_nested_transaction():
         return
     for view in session.info.get(_VIEWS, {}).values():
-        for tenant_id in _without_parts(written):
-            view.store.forget(tenant_id or None)
+        for word in _announced(written):
+            forget(view.store, word)
 
 
 @event.listens_for(Session, "after_transaction_end")
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
-    if transaction.parent is None:
-        session.info.pop(_BUMPED, None)
-        if session.info.pop(_WRITTEN, None) is not None:
-            for view in session.info.get(_VIEWS, {}).values():
-                view.entries = view.store.entries
+    if transaction.parent is not None or _is_joined(session):
+        return
+    session.info.pop(_BUMPED, None)
+    if session.info.pop(_WRITTEN, None) is not None:
+        for view in session.info.get(_VIEWS, {}).values():
+            view.entries = view.store.entries
 
 
 @event.listens_for(Session, "after_soft_rollback")
@@ -135,28 +186,31 @@ def _after_soft_rollback(session: Session, _transaction: SessionTransaction) -> 
     session.info.pop(_BUMPED, None)  # a savepoint that was rolled back may have taken the new version with it
 
 
-def new_catalog_version(session: Session) -> None:
-    """Give the catalogue a new version, once in a transaction, so that every store reads it again."""
-    if not session.info.get(_BUMPED):
-        session.info[_BUMPED] = True
-        bump_catalog(connection_of(session))
+def forget(store: SnapshotStore, word: str) -> None:
+    """Have a store forget a tenant, or what else a word of :data:`CHANNEL` stands for."""
+    if word == ALL_TENANTS:
+        store.forget_tenants()
+        return
+    try:
+        store.forget(word or None)
+    except InvalidInput:  # written past the services, or not by us
+        store.forget()
 
 
-def _changed(session: Session) -> Iterator[Any]:
-    yield from session.new
-    yield from session.deleted
-    yield from (instance for instance in session.dirty if session.is_modified(instance))
+def _announced(written: set[str]) -> Iterable[str]:
+    if EVERYTHING in written:
+        return {EVERYTHING}
+    return {ALL_TENANTS} if ALL_TENANTS in written or len(written) > _MAX_ANNOUNCED else written
 
 
-def _is_ours(table: Any) -> bool:
-    """Tell whether decisions may change with the rows of a table."""
-    return bool(getattr(table, "info", {}).get("tierwright")) and table.name != "feature_audit_log"
+def _is_joined(session: Session) -> bool:
+    """Tell whether the session's transaction is part of a larger one, which may still be rolled back."""
+    return isinstance(session.bind, Connection) and session.bind.in_transaction()
 
 
-def _tenant_of(instance: Any) -> str:
-    """Return whose row it is; rows without a tenant are the catalogue's."""
-    return getattr(instance, "tenant_id", None) or EVERYTHING
-
-
-def _without_parts(written: set[str]) -> Iterable[str]:
-    return {EVERYTHING} if EVERYTHING in written else written
+def _tenants_of(target: Any) -> set[str]:
+    """Return whose row it is, and whose it was before; rows of the catalogue are nobody's."""
+    if not hasattr(target, "tenant_id"):
+        return set()
+    was = sa.inspect(target).attrs.tenant_id.history.deleted or ()
+    return {str(tenant_id) for tenant_id in (target.tenant_id, *was) if tenant_id is not None}

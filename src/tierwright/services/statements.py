@@ -21,6 +21,7 @@ LICENSES = _tables["tenant_license"]
 OVERRIDES = _tables["tenant_feature_override"]
 
 CATALOG_KEY = "catalog"
+_FIRST, _LAST = "0001-01-02", "9999-12-30"
 _TENANT_ID = sa.bindparam("tenant_id", type_=sa.String())
 
 
@@ -33,6 +34,19 @@ class Kind(IntEnum):
     GRANT = 3
     LICENSE = 4
     OVERRIDE = 5
+
+
+def _window(table: Any, dialect: str) -> dict[str, ColumnElement[Any]]:
+    """Return the ends of a window; on PostgreSQL within the years that Python knows, which leaves out infinity."""
+    ends = {"starts_at": table.starts_at, "expires_at": table.expires_at}
+    if dialect != "postgresql":
+        return ends
+    first, last = (sa.literal_column(f"TIMESTAMPTZ '{day} UTC'", UtcDateTime()) for day in (_FIRST, _LAST))
+    # LEAST and GREATEST leave NULLs out, and NULL is no end.
+    return {
+        name: sa.case((column.is_not(None), sa.func.least(sa.func.greatest(column, first), last)))
+        for name, column in ends.items()
+    }
 
 
 def _text(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -118,26 +132,24 @@ def _grants_of_held_tiers(dialect: str) -> sa.Select[Any]:
     return _grants().select_from(held.outerjoin(GRANTS, GRANTS.c.license_tier_id == held.c.id))
 
 
-def _licenses() -> sa.Select[Any]:
+def _licenses(dialect: str) -> sa.Select[Any]:
     table = LICENSES.c
     rows = _tagged(
         Kind.LICENSE,
         key=table.license_key,
         reference=_text(table.license_tier_id),
-        starts_at=table.starts_at,
-        expires_at=table.expires_at,
+        **_window(table, dialect),
     )
     return rows.where(table.tenant_id == _TENANT_ID, table.is_active)
 
 
-def _overrides() -> sa.Select[Any]:
+def _overrides(dialect: str) -> sa.Select[Any]:
     table = OVERRIDES.c
     rows = _tagged(
         Kind.OVERRIDE,
         key=table.feature_key,
         document=_text(table.feature_value),
-        starts_at=table.starts_at,
-        expires_at=table.expires_at,
+        **_window(table, dialect),
     )
     return rows.where(table.tenant_id == _TENANT_ID)
 
@@ -172,11 +184,20 @@ def _changed() -> sa.CompoundSelect[Any]:
 
 #: The whole catalogue and its version.
 CATALOG = sa.union_all(_state(), _features(), _tiers(), _grants())
-#: What one tenant holds, and the version of the catalogue.
-TENANT = sa.union_all(_state(), _licenses(), _overrides())
+#: By dialect: what one tenant holds, and the version of the catalogue.
+TENANT = {
+    dialect: sa.union_all(_state(), _licenses(dialect), _overrides(dialect)) for dialect in ("sqlite", "postgresql")
+}
 #: By dialect: what one tenant holds, with all of the catalogue that can matter to it.
 EVERYTHING = {
-    dialect: sa.union_all(_state(), _features(), _tiers(), _grants_of_held_tiers(dialect), _licenses(), _overrides())
+    dialect: sa.union_all(
+        _state(),
+        _features(),
+        _tiers(),
+        _grants_of_held_tiers(dialect),
+        _licenses(dialect),
+        _overrides(dialect),
+    )
     for dialect in ("sqlite", "postgresql")
 }
 #: When anything that a resolution of one tenant reads was last changed.

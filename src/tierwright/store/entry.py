@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from datetime import datetime
 from time import monotonic
+from typing import NamedTuple
 
 from tierwright.resolution.decision import Decision
 from tierwright.resolution.snapshot import CatalogSnapshot
@@ -13,6 +13,13 @@ from tierwright.types import utc_now
 
 #: So much before a window's end, in seconds, the store stops trusting the monotonic clock and asks the wall's.
 _MARGIN = 0.005
+
+
+class Basis(NamedTuple):
+    """What decisions were made from, to make them again at another moment; the two were read together."""
+
+    catalog: CatalogSnapshot
+    facts: TenantFacts
 
 
 class Entry:
@@ -24,10 +31,10 @@ class Entry:
         granted: the keys of the features that are enabled.
         read_at: when the reading began.
         read_by: when it must be read again.
-        facts: what the tenant holds, where time may change the decisions; else None.
+        basis: what time may change the decisions of; else None.
     """
 
-    __slots__ = ("decisions", "facts", "fresh_until", "granted", "read_at", "read_by")
+    __slots__ = ("basis", "decisions", "fresh_until", "granted", "read_at", "read_by")
 
     def __init__(
         self,
@@ -36,14 +43,14 @@ class Entry:
         read_at: float,
         read_by: float,
         fresh_until: float,
-        facts: TenantFacts | None,
+        basis: Basis | None,
     ) -> None:
         self.decisions = decisions
         self.granted = granted
         self.read_at = read_at
         self.read_by = read_by
         self.fresh_until = fresh_until
-        self.facts = facts
+        self.basis = basis
 
     def outdate(self) -> None:
         """Let it be read again at the next question, and good only where it cannot be."""
@@ -51,24 +58,22 @@ class Entry:
 
 
 def resolved(catalog: CatalogSnapshot, facts: TenantFacts, read_at: float, read_by: float) -> Entry:
-    """Return the entry of a tenant that was read at ``read_at``."""
-    return _decided(catalog, facts, read_at, read_by, read_by)
+    """Return the entry of a tenant that was read at ``read_at``, together with the catalogue."""
+    return _decided(Basis(catalog, facts), read_at, read_by, read_by)
 
 
-def decided_again(catalog: CatalogSnapshot, entry: Entry, fresh_until: float) -> Entry:
+def decided_again(entry: Entry, fresh_until: float) -> Entry:
     """Return the entry as it is now that a window may have opened or closed, good until ``fresh_until``."""
-    if entry.facts is None:
+    if entry.basis is None:
         return Entry(entry.decisions, entry.granted, entry.read_at, entry.read_by, fresh_until, None)
-    return _decided(catalog, entry.facts, entry.read_at, entry.read_by, fresh_until)
+    return _decided(entry.basis, entry.read_at, entry.read_by, fresh_until)
 
 
-def _decided(catalog: CatalogSnapshot, facts: TenantFacts, read_at: float, read_by: float, fresh_until: float) -> Entry:
+def _decided(basis: Basis, read_at: float, read_by: float, fresh_until: float) -> Entry:
+    now = monotonic()  # before the wall's clock: what happens between the two must not make a window longer
     at = utc_now()
-    found = catalog.resolve(facts.licenses, facts.overrides, at)
+    found = basis.catalog.resolve(basis.facts.licenses, basis.facts.overrides, at)
     if found.until is None:
         return Entry(found.decisions, found.granted, read_at, read_by, fresh_until, None)
-    return Entry(found.decisions, found.granted, read_at, read_by, min(fresh_until, _boundary(found.until, at)), facts)
-
-
-def _boundary(until: datetime, at: datetime) -> float:
-    return monotonic() + (until - at).total_seconds() - _MARGIN
+    boundary = now + (found.until - at).total_seconds() - _MARGIN
+    return Entry(found.decisions, found.granted, read_at, read_by, min(fresh_until, boundary), basis)

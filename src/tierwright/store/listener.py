@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy.engine import Engine
 
-from tierwright.errors import InvalidInput, StoreUnsupported
+from tierwright.errors import StoreUnsupported
 from tierwright.migrations.urls import migration_engine
-from tierwright.services.session_state import CHANNEL
-from tierwright.store.connecting import open_connection
+from tierwright.services.session_state import CHANNEL, EVERYTHING
+from tierwright.store.connecting import open_connection, own_pool
 from tierwright.store.watchdog import Watchdog
 
 _log = logging.getLogger("tierwright.store")
@@ -24,7 +24,7 @@ _STOP_SECONDS = 0.5
 
 
 class Listener:
-    """Calls ``forget`` with each tenant that another session says has changed, and without one for everything else.
+    """Calls ``forget`` with each word that another session says: a tenant that has changed, or what stands for more.
 
     What was said while there was no connection is not heard, so everything is forgotten whenever one is made. A
     connection that does not answer within a heartbeat is given up.
@@ -39,7 +39,7 @@ class Listener:
         StoreUnsupported: the database has no LISTEN, or the driver is not psycopg.
     """
 
-    def __init__(self, forget: Callable[[Any], None], engine: Engine, source: bool | str, heartbeat: float) -> None:
+    def __init__(self, forget: Callable[[str], None], engine: Engine, source: bool | str, heartbeat: float) -> None:
         self._engine = migration_engine(source) if isinstance(source, str) else engine
         if self._engine.dialect.name != "postgresql" or self._engine.dialect.driver != "psycopg":
             raise StoreUnsupported(
@@ -59,8 +59,8 @@ class Listener:
         #: Whether there is a connection that hears of changes.
         self.is_listening = False
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
         self._watchdog = Watchdog(self._pause)
 
     def start(self) -> None:
@@ -69,8 +69,10 @@ class Listener:
             return
         with self._lock:
             if self._thread is None:
-                self._stopped.clear()
-                self._thread = threading.Thread(target=self._run, name="tierwright-listener", daemon=True)
+                # An event of its own: one that is used again could be cleared before the last thread has seen it.
+                self._stopped = threading.Event()
+                name, arguments = "tierwright-listener", (self._stopped,)
+                self._thread = threading.Thread(target=self._run, name=name, args=arguments, daemon=True)
                 self._thread.start()
 
     def stop(self) -> None:
@@ -81,45 +83,43 @@ class Listener:
         if thread is not None:
             thread.join()
 
-    def _run(self) -> None:
+    def _run(self, stopped: threading.Event) -> None:
+        pool = own_pool(self._engine)
         failures = 0
-        while not self._stopped.is_set():
+        while not stopped.is_set():
+            connection = None
             try:
-                self._connection = open_connection(self._engine, self._engine.pool.recreate(), self._pause)
-                self._connection.add_notify_handler(self._heard)
-                self._ask("LISTEN " + CHANNEL)
-                self._forget(None)
+                connection = self._connection = open_connection(self._engine, pool, self._pause)
+                connection.add_notify_handler(self._heard)
+                self._ask(connection, "LISTEN " + CHANNEL)
+                self._forget(EVERYTHING)
                 self.is_listening = True
                 failures = 0
-                self._listen()
-            except (self._engine.dialect.loaded_dbapi.Error, OSError, ValueError) as error:
-                # ValueError: the watchdog shut the socket down, and its number is gone.
+                self._listen(connection, stopped)
+            except Exception as error:  # of the driver, or of the host's own way of connecting: it is tried again
                 pause = _RECONNECT_SECONDS[min(failures, len(_RECONNECT_SECONDS) - 1)]
                 failures += 1
                 _log.warning("Not listening to changes, polling goes on; next attempt in %s s. Cause: %s", pause, error)
-                self._stopped.wait(pause)
+                stopped.wait(pause)
             finally:
                 self.is_listening = False
-                if self._connection is not None:
-                    self._connection.close()
+                if connection is not None:
+                    connection.close()
 
-    def _listen(self) -> None:
+    def _listen(self, connection: Any, stopped: threading.Event) -> None:
         beat_at = monotonic() + self._pause
-        while not self._stopped.is_set():
-            readable, _, _ = select.select([self._connection.fileno()], [], [], _STOP_SECONDS)
+        while not stopped.is_set():
+            readable, _, _ = select.select([connection.fileno()], [], [], _STOP_SECONDS)
             if readable or monotonic() >= beat_at:
-                self._ask("SELECT 1")  # the driver hands over what arrived, and a dead connection shows
+                self._ask(connection, "SELECT 1")  # the driver hands over what arrived, and a dead connection shows
                 beat_at = monotonic() + self._pause
 
-    def _ask(self, statement: str) -> None:
-        self._watchdog.begin(self._connection)
+    def _ask(self, connection: Any, statement: str) -> None:
+        self._watchdog.begin(connection)
         try:
-            self._connection.execute(statement)
+            connection.execute(statement)
         finally:
-            self._watchdog.end(self._connection)
+            self._watchdog.end(connection)
 
     def _heard(self, notification: Any) -> None:
-        try:
-            self._forget(notification.payload or None)
-        except InvalidInput:  # not one of our messages
-            self._forget(None)
+        self._forget(notification.payload)

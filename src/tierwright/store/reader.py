@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from tierwright.errors import StoreUnsupported
 from tierwright.migrations.urls import migration_engine
 from tierwright.services.statements import CATALOG, TENANT
-from tierwright.store.connecting import open_connection
+from tierwright.store.connecting import open_connection, own_pool
 from tierwright.store.watchdog import Watchdog
 
 MAX_CONNECTIONS = 2
@@ -25,6 +26,10 @@ Rows = Sequence[Sequence[Any]]
 
 class Unreadable(Exception):
     """The database could not be read now; the driver's error is the cause."""
+
+
+class Unintelligible(Exception):
+    """The database answered with something that is no answer; it concerns nothing but this question."""
 
 
 class Reader:
@@ -49,7 +54,7 @@ class Reader:
         self._is_file = self.engine.dialect.name == "sqlite"
         # Of an AsyncEngine too: another engine reads for it, but it knows where its tables are.
         schemas = getattr(engine, "sync_engine", engine).get_execution_options().get("schema_translate_map")
-        self._tenant = _Compiled(self.engine, TENANT, schemas)
+        self._tenant = _Compiled(self.engine, TENANT[self.engine.dialect.name], schemas)
         self._catalog = _Compiled(self.engine, CATALOG, schemas)
         self._inherited: list[Any] = []
         self._start()
@@ -59,6 +64,7 @@ class Reader:
 
         Raises:
             Unreadable: no connection, no answer in time, or an error.
+            Unintelligible: a row of this tenant cannot be read.
         """
         return self._ask(self._tenant, tenant_id)
 
@@ -89,7 +95,7 @@ class Reader:
         for _ in range(MAX_CONNECTIONS):
             self._places.put(None)
         self._generation = 0
-        self._pool = self.engine.pool.recreate()
+        self._pool = own_pool(self.engine)
         self._watchdog = Watchdog(self.timeout)
 
     def _ask(self, statement: _Compiled, tenant_id: str | None) -> Rows:
@@ -101,7 +107,15 @@ class Reader:
         try:
             connection, rows = self._asked(kept, statement.text, statement.parameters(tenant_id))
         except self._errors as error:
+            if _is_about_data(error):
+                raise Unintelligible("A row cannot be read.") from error
             raise Unreadable("The database could not be read.") from error
+        except (
+            UnicodeError,
+            ValueError,
+            OverflowError,
+        ) as error:  # of the driver, for values that Python does not have
+            raise Unintelligible("A row cannot be read.") from error
         finally:
             if generation != self._generation:  # closed meanwhile
                 self._close(connection)
@@ -112,8 +126,12 @@ class Reader:
     def _asked(self, kept: Any, text: str, parameters: Any) -> tuple[Any, Rows]:
         """Return a connection that works, and what it answered."""
         if kept is not None:
-            with suppress(self._errors):  # it may have died while it was kept; a new one decides
+            try:
                 return kept, self._run(kept, text, parameters)
+            except self._errors as error:
+                if _is_about_data(error):
+                    raise
+                # It may have died while it was kept; a new one decides.
         connection = self._connect()
         return connection, self._run(connection, text, parameters)
 
@@ -137,7 +155,10 @@ class Reader:
     def _connect(self) -> Any:
         """Return a new connection; connecting to a server is waited for no longer than the time limit."""
         if self._is_file:
-            return self._open()
+            try:
+                return self._open()
+            except Exception as error:  # the host may have its own way of connecting
+                raise Unreadable("The database could not be opened.") from error
         attempt = _Attempt(self._open, self._close)
         if not attempt.done.wait(self.timeout):
             attempt.abandon()
@@ -203,6 +224,13 @@ class _Attempt:
                 if self._is_abandoned:
                     self._close(connection)
         self.done.set()
+
+
+def _is_about_data(error: Exception) -> bool:
+    """Tell whether a driver's error is about a value, and not about the database or the connection."""
+    if isinstance(error, sqlite3.OperationalError):
+        return not hasattr(error, "sqlite_errorcode")  # of the module itself: text that is no UTF-8
+    return type(error).__name__ == "DataError"  # the name that PEP 249 gives it, in each driver's own hierarchy
 
 
 def _refuse_memory(engine: Engine) -> None:

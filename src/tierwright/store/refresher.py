@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
+
+_log = logging.getLogger("tierwright.store")
 
 #: A tenant is kept fresh for so long after somebody had to wait for it; then somebody waits once more.
 _KEEP_SECONDS = 60.0
@@ -29,8 +32,8 @@ class Refresher:
         """Start anew, without a thread."""
         self._lock = threading.Lock()
         self._wanted: dict[str, float] = {}
-        self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
 
     def keep(self, tenant_id: str) -> None:
         """Keep a tenant fresh for a while."""
@@ -39,8 +42,10 @@ class Refresher:
                 return
             self._wanted[tenant_id] = monotonic() + _KEEP_SECONDS
             if self._thread is None:
-                self._wake.clear()
-                self._thread = threading.Thread(target=self._run, name="tierwright-refresher", daemon=True)
+                # An event of its own: one that is used again could be cleared before the last thread has seen it.
+                self._stopped = threading.Event()
+                name, arguments = "tierwright-refresher", (self._stopped,)
+                self._thread = threading.Thread(target=self._run, name=name, args=arguments, daemon=True)
                 self._thread.start()
 
     def stop(self) -> None:
@@ -48,19 +53,26 @@ class Refresher:
         with self._lock:
             thread, self._thread = self._thread, None
             self._wanted.clear()
-            self._wake.set()
+            self._stopped.set()
         if thread is not None:
             thread.join()
 
-    def _run(self) -> None:
-        while not self._wake.wait(self._interval):
+    def _run(self, stopped: threading.Event) -> None:
+        while not stopped.wait(self._interval):
             for tenant_id in self._still_wanted():
-                if self._wake.is_set() or not self._refresh(tenant_id):
+                if stopped.is_set() or not self._refreshed(tenant_id):
                     break
             with self._lock:
                 if not self._wanted and self._thread is threading.current_thread():
                     self._thread = None
                     return
+
+    def _refreshed(self, tenant_id: str) -> bool:
+        try:
+            return self._refresh(tenant_id)
+        except Exception:
+            _log.exception("A tenant could not be read ahead of time; it is read when it is asked for.")
+            return True
 
     def _still_wanted(self) -> list[str]:
         now = monotonic()

@@ -13,11 +13,14 @@ from typing import Any, Self
 
 from sqlalchemy.engine import Engine
 
+from tierwright.errors import InvalidInput
 from tierwright.services.reading import tenant_of, version_in
+from tierwright.services.session_state import forget
+from tierwright.store.breaker import RETRY_SECONDS, Breaker
 from tierwright.store.entry import Entry, decided_again, resolved
 from tierwright.store.known_catalog import KnownCatalog
 from tierwright.store.listener import Listener
-from tierwright.store.reader import Reader, Unreadable
+from tierwright.store.reader import Reader, Unintelligible, Unreadable
 from tierwright.store.refresher import Refresher
 from tierwright.types import canonical_tenant_id
 
@@ -26,8 +29,12 @@ _log = logging.getLogger("tierwright.store")
 _STRIPES = 64
 #: How often a reading is begun again because a change overtook it.
 _ATTEMPTS = 10
-#: Seconds between two attempts to read a database that could not be read.
-_RETRY_SECONDS = 1.0
+#: The shortest poll interval, in seconds, ahead of which tenants in use are read.
+_SHORTEST_AHEAD = 0.1
+
+
+class Overtaken(Exception):
+    """Changes have overtaken every reading of a tenant."""
 
 
 class SnapshotStore:
@@ -51,6 +58,7 @@ class SnapshotStore:
 
     Raises:
         StoreUnsupported: an in-memory SQLite database, or ``listen`` on SQLite.
+        InvalidInput: a number of seconds is negative or not finite, or ``max_tenants`` is not at least 1.
     """
 
     def __init__(
@@ -65,16 +73,23 @@ class SnapshotStore:
         listen: bool | str = False,
         heartbeat: float = 5.0,
     ) -> None:
+        for seconds in (poll_interval, max_staleness, timeout, heartbeat):
+            if not 0 <= seconds < float("inf"):
+                raise InvalidInput("An interval is a finite number of seconds.", remedy="Pass 0 or more.")
+        if max_tenants < 1:
+            raise InvalidInput("A store keeps at least one tenant.", remedy="Pass max_tenants=1 or more.")
         self.poll_interval = poll_interval
         self.max_staleness = max(max_staleness, poll_interval)
         self.max_tenants = max_tenants
         #: By canonical tenant id; always the same object, so that it may be read without asking the store.
         self.entries: dict[str, Entry] = {}
         self._reader = Reader(engine, timeout)
-        self._timeout = timeout
+        self._breaker = Breaker(timeout)
         self._catalog = KnownCatalog(self._reader, self.max_staleness, self._forget_everything)
-        self._refresher = Refresher(self.refresh, poll_interval / 2) if background else None
-        self._listener = Listener(self.forget, self._reader.engine, listen, heartbeat) if listen else None
+        # Reading ahead of an interval that is next to nothing would be reading all the time.
+        ahead = background and poll_interval >= _SHORTEST_AHEAD
+        self._refresher = Refresher(self.refresh, poll_interval / 2) if ahead else None
+        self._listener = Listener(self._heard, self._reader.engine, listen, heartbeat) if listen else None
         self._start()
         _call_after_fork(self)
 
@@ -89,7 +104,12 @@ class SnapshotStore:
             return found
         if self._listener is not None:
             self._listener.start()
-        found = self._read_once(tenant_id) if self._may_read() else None
+        try:
+            found = self._read_once(tenant_id) if self._breaker.may_read() else None
+        except (Overtaken, Unintelligible) as error:
+            # The database is there, so what was known before is no answer.
+            _log.warning("%s The tenant is denied this once. Cause: %s", error, error.__cause__)
+            return None
         if found is None:
             return self._last_known(tenant_id)
         if self._refresher is not None:
@@ -103,7 +123,10 @@ class SnapshotStore:
             tenant_id: in its canonical form.
         """
         with self._reading[hash(tenant_id) % _STRIPES]:
-            return monotonic() >= self._retry_at and self._read(tenant_id) is not None
+            try:
+                return monotonic() >= self._breaker.retry_at and self._read(tenant_id) is not None
+            except (Overtaken, Unintelligible):
+                return True  # whoever asks is told
 
     def forget(self, tenant: Any = None) -> None:
         """Have a tenant read anew when it is asked for next; without one, the catalogue and every tenant.
@@ -127,12 +150,20 @@ class SnapshotStore:
             if entry is not None:
                 entry.outdate()
 
+    def forget_tenants(self) -> None:
+        """Have every tenant read anew when it is asked for next, but not the catalogue."""
+        with self._lock:
+            self._epochs = [epoch + 1 for epoch in self._epochs]
+            for entry in self.entries.values():
+                entry.outdate()
+
     def close(self) -> None:
         """Stop the threads and close the connections; a later question starts them again."""
         if self._refresher is not None:
             self._refresher.stop()
         if self._listener is not None:
             self._listener.stop()
+            self._forget_everything()  # nobody listens for what changes from now on
         self._reader.close()
 
     def __enter__(self) -> Self:
@@ -147,21 +178,20 @@ class SnapshotStore:
         self._lock = threading.Lock()
         self._reading = [threading.Lock() for _ in range(_STRIPES)]
         #: Counts what was forgotten; a reading that began under another number is not kept.
-        self._epochs = [0] * _STRIPES
-        #: Until then nobody tries to read; 0 while the database answers.
-        self._retry_at = 0.0
-        self._failures = 0
+        self._epochs: list[int] = [0] * _STRIPES
         self._times = (float("-inf"), 0.0)
 
     def _after_fork(self) -> None:
         """In a child process there are no threads, locks may be held by nobody, and connections are the parent's."""
         self._start()
+        self._breaker.after_fork()
         self._reader.after_fork()
         self._catalog.after_fork()
         if self._refresher is not None:
             self._refresher.after_fork()
         if self._listener is not None:
             self._listener.after_fork()
+            self._forget_everything()  # nobody listens in this process before the next reading
 
     # --- one tenant --------------------------------------------------------------------------------------------------
 
@@ -181,34 +211,21 @@ class SnapshotStore:
         ends = entry.read_at + self.max_staleness
         if monotonic() >= ends:
             return None
-        return self._decided_again(tenant_id, entry, min(ends, self._retry_at))
+        return self._decided_again(tenant_id, entry, min(ends, monotonic() + RETRY_SECONDS))
 
     def _decided_again(self, tenant_id: str, entry: Entry, fresh_until: float) -> Entry:
-        catalog = self._catalog.newest
-        if catalog is None:  # cannot be: no entry is made without one
-            return entry
-        made = decided_again(catalog.snapshot, entry, fresh_until)
+        made = decided_again(entry, fresh_until)
         with self._lock:
             if self.entries.get(tenant_id) is entry and entry.read_by == made.read_by:  # not forgotten meanwhile
                 self.entries[tenant_id] = made
         return made
 
-    def _may_read(self) -> bool:
-        """Tell whether to read: always while the database answers; else one caller at a time, now and then."""
-        with self._lock:
-            now = monotonic()
-            if now < self._retry_at:
-                return False
-            if self._retry_at:  # the others need not wait for this attempt
-                self._retry_at = now + self._timeout + _RETRY_SECONDS
-            return True
-
     def _read_once(self, tenant_id: str) -> Entry | None:
         """Read a tenant; of the callers that want the same one at the same time, one reads and the others wait."""
-        failures = self._failures
+        failures = self._breaker.failures
         with self._reading[hash(tenant_id) % _STRIPES]:
             found = self._current(tenant_id)
-            if found is None and self._failures == failures:  # else the one before us has failed just now
+            if found is None and self._breaker.failures == failures:  # else the one before us has failed just now
                 found = self._read(tenant_id)
         return found
 
@@ -216,16 +233,24 @@ class SnapshotStore:
         try:
             entry = self._loaded(tenant_id)
         except Unreadable as error:
-            # For a while nobody tries: callers that wait for a dead database would occupy every thread of the host.
-            self._failures += 1
-            self._retry_at = monotonic() + _RETRY_SECONDS
+            self._breaker.failed()
             _log.warning("%s Answers are the last known ones, or none. Cause: %s", error, error.__cause__)
             return None
-        self._retry_at = 0.0
+        except (Overtaken, Unintelligible):
+            self._answered()
+            raise
+        self._answered()
         return entry
 
-    def _loaded(self, tenant_id: str) -> Entry | None:
-        """Return what was read and kept; None where changes keep overtaking the reading."""
+    def _answered(self) -> None:
+        """Where the database answers again, last known answers are good no longer."""
+        if not self._breaker.answered():
+            return
+        with self._lock:
+            for entry in self.entries.values():
+                entry.fresh_until = min(entry.fresh_until, entry.read_by)
+
+    def _loaded(self, tenant_id: str) -> Entry:
         stripe = hash(tenant_id) % _STRIPES
         for _ in range(_ATTEMPTS):
             epoch = self._epochs[stripe]
@@ -239,8 +264,7 @@ class SnapshotStore:
             entry = resolved(catalog.snapshot, tenant_of(rows), read_at, read_by)
             if self._keep(tenant_id, entry, stripe, epoch):
                 return entry
-        _log.warning("Changes have overtaken %s readings of one tenant; it is denied this once.", _ATTEMPTS)
-        return None
+        raise Overtaken(f"Changes have overtaken {_ATTEMPTS} readings of one tenant.")
 
     def _reading_times(self) -> tuple[float, float]:
         """Return when a reading that begins now began, and when it is too old.
@@ -268,10 +292,10 @@ class SnapshotStore:
 
     def _forget_everything(self) -> None:
         self._catalog.forget()
-        with self._lock:
-            self._epochs = [epoch + 1 for epoch in self._epochs]
-            for entry in self.entries.values():
-                entry.outdate()
+        self.forget_tenants()
+
+    def _heard(self, word: str) -> None:
+        forget(self, word)
 
 
 def _call_after_fork(store: SnapshotStore) -> None:

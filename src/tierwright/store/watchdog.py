@@ -68,13 +68,14 @@ class Watchdog:
 
 def shut_down(number: int) -> None:
     """Shut down the socket behind a file descriptor, which stays open for its owner to close."""
-    with socket.socket(fileno=os.dup(number)) as copy:
-        try:
+    try:
+        with socket.socket(fileno=os.dup(number)) as copy:
             copy.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # the other side was faster
+    except OSError:
+        return  # the other side, or the driver, was faster
 
 
 def _fileno(driver_connection: Any) -> int | None:
-    fileno = getattr(driver_connection, "fileno", None)
-    return None if fileno is None else int(fileno())
+    # pg8000 keeps its socket to itself.
+    owner = driver_connection if hasattr(driver_connection, "fileno") else getattr(driver_connection, "_usock", None)
+    return None if owner is None else int(owner.fileno())

@@ -58,6 +58,9 @@ class MemoryStore(SnapshotStore):
     def forget(self, tenant: Any = None) -> None:
         """Do nothing: nothing is kept."""
 
+    def forget_tenants(self) -> None:
+        """Do nothing: nothing is kept."""
+
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tierwright.services.audit import Journal
-from tierwright.services.catalog_version import lock_catalog
+from tierwright.services.catalog_version import lock_catalog, require_transaction
 from tierwright.services.registry.integrity import typed_writes
 from tierwright.services.session_state import connection_of, new_catalog_version
 from tierwright.services.statements import STATE
@@ -53,6 +53,7 @@ def tenant_write(journal: Journal, tenant_id: str) -> Iterator[None]:
 
 
 def _lock_tenant(connection: Connection, tenant_id: str) -> None:
+    require_transaction(connection)
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_tenant_hash(tenant_id))))
     else:
