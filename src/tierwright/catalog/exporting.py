@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, TypeVar, cast
 
@@ -75,12 +76,17 @@ def _made(entry: type[EntryT], fields: dict[str, Any]) -> EntryT:
 
 def _tiers(connection: Connection | Session) -> dict[str, TierEntry]:
     granted: dict[Any, dict[str, Any]] = {}
-    for tier_id, key, value in connection.execute(
-        sa.select(GRANTS.c.license_tier_id, GRANTS.c.feature_key, GRANTS.c.feature_value)
-    ):
-        granted.setdefault(tier_id, {})[key] = value
+    # The same few texts recur in tens of thousands of rows; each is parsed once, and the entries share the outcome.
+    parsed: dict[str, Any] = {}
+    value_text, id_text = sa.cast(GRANTS.c.feature_value, sa.Text()), sa.cast(GRANTS.c.license_tier_id, sa.Text())
+    for tier_id, key, text in connection.execute(sa.select(id_text, GRANTS.c.feature_key, value_text)):
+        if text not in parsed:
+            parsed[text] = json.loads(text)
+        granted.setdefault(tier_id, {})[key] = parsed[text]
     names = [name for name in TierEntry.model_fields if name not in ("base", "features")]
-    statement = sa.select(TIERS.c.id, TIERS.c.tier_key, _BASE.c.tier_key, *(TIERS.c[name] for name in names))
+    statement = sa.select(
+        sa.cast(TIERS.c.id, sa.Text()), TIERS.c.tier_key, _BASE.c.tier_key, *(TIERS.c[name] for name in names)
+    )
     statement = statement.select_from(TIERS.outerjoin(_BASE, TIERS.c.base_tier_id == _BASE.c.id))
     return {
         key: _made(
