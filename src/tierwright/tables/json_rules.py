@@ -36,7 +36,7 @@ def check_json(value: Any) -> Any:
         InvalidInput: another type, NaN or infinity, a whole number beyond ±(2**53 - 1), a NUL or lone surrogate,
             deeper than 32 or longer than 64 KiB of UTF-8.
     """
-    copy = _copy(value, "$", 0)
+    copy = _Copying().copy(value, "$", 0)
     size = len(json.dumps(copy, ensure_ascii=False, separators=(",", ":")).encode())
     if size > MAX_BYTES:
         raise _bad("$", f"the document has {size} bytes, more than {MAX_BYTES}")
@@ -92,32 +92,46 @@ def _check_typed(value: Any, feature_type: FeatureType) -> None:
         raise _bad("$.value", f"a feature of type {feature_type} cannot have a {type(value).__name__}")
 
 
-def _copy(value: Any, path: str, depth: int) -> Any:
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return _text(value, path)
-    if isinstance(value, int | float):
-        return _number(value, path)
-    if not isinstance(value, dict | list):
-        raise _bad(path, f"a {type(value).__name__} is not JSON")
-    if depth == MAX_DEPTH:
-        raise _bad(path, f"the document is deeper than {MAX_DEPTH}")
-    if isinstance(value, list):
-        return [_copy(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
-    return {_key(key, path): _copy(item, f"{path}.{key}", depth + 1) for key, item in value.items()}
+class _Copying:
+    """Copies one document, and stops where it cannot fit any more.
 
+    A container that is shared counts wherever it stands: thirty lists of two make a document of 2**30 parts.
+    """
 
-def _key(key: Any, path: str) -> str:
-    if not isinstance(key, str):
-        raise _bad(path, f"a key is a {type(key).__name__}, not text")
-    return _text(key, path)
+    def __init__(self) -> None:
+        self._left = MAX_BYTES  # every part takes a byte, and every character
 
+    def copy(self, value: Any, path: str, depth: int) -> Any:
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return self._text(value, path)
+        if isinstance(value, int | float):
+            return _number(value, path)
+        if not isinstance(value, dict | list):
+            raise _bad(path, f"a {type(value).__name__} is not JSON")
+        if depth == MAX_DEPTH:
+            raise _bad(path, f"the document is deeper than {MAX_DEPTH}")
+        self._take(len(value))
+        if isinstance(value, list):
+            return [self.copy(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
+        return {self._key(key, path): self.copy(item, f"{path}.{key}", depth + 1) for key, item in value.items()}
 
-def _text(text: str, path: str) -> str:
-    if problem := text_problem(text):
-        raise _bad(path, problem)
-    return str.__str__(text)  # an enumeration's member becomes its text
+    def _key(self, key: Any, path: str) -> str:
+        if not isinstance(key, str):
+            raise _bad(path, f"a key is a {type(key).__name__}, not text")
+        return self._text(key, path)
+
+    def _text(self, text: str, path: str) -> str:
+        self._take(len(text))
+        if problem := text_problem(text):
+            raise _bad(path, problem)
+        return str.__str__(text)  # an enumeration's member becomes its text
+
+    def _take(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise _bad("$", f"the document has more than {MAX_BYTES} bytes")
 
 
 def _number(number: int | float, path: str) -> int | float:
