@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tierwright.cli import (
+    catalog,
     component,
     db,
     decisions,
@@ -43,6 +44,7 @@ app.add_typer(tier.app, name="tier")
 app.add_typer(model.app, name="model")
 app.add_typer(component.app, name="component")
 app.add_typer(integration.app, name="integration")
+app.add_typer(catalog.app, name="catalog")
 
 
 def _print_version(wanted: bool) -> None:
