@@ -73,7 +73,7 @@ def prepare(
         before = read_catalog(connection).snapshot
         after = changed_facts(before, target.document, changes)
         comparison = Comparison(before, after, {*_said(changes), *_keys(needs)})
-        check_tiers(before, after, comparison.keys)
+        check_tiers(wanted, before, after, comparison.keys)
         needs = {**_needs_of(old, target.document, comparison.keys), **needs}
         if not _keys(needs) <= comparison.keys:
             comparison = Comparison(before, after, {*comparison.keys, *_keys(needs)})

@@ -60,10 +60,13 @@ def check_document_alone(old: CatalogDocument, wanted: CatalogDocument, changes:
             check_schema(change.new["config_schema"], f"config_schema of {change.key}")
 
 
-def check_tiers(before: CatalogSnapshot, after: CatalogSnapshot, keys: frozenset[str]) -> None:
-    """Refuse a catalogue in which a tier newly grants what it cannot keep.
+def check_tiers(wanted: CatalogDocument, before: CatalogSnapshot, after: CatalogSnapshot, keys: frozenset[str]) -> None:
+    """Refuse a document in which a tier newly grants what it cannot keep.
+
+    Tiers and features that left the document are not its business any more; what their holders lose, the effect says.
 
     Args:
+        wanted: the document.
         before: the compiled catalogue as it is.
         after: the compiled catalogue as it would be.
         keys: all features whose decisions can differ, in whole groups.
@@ -74,7 +77,9 @@ def check_tiers(before: CatalogSnapshot, after: CatalogSnapshot, keys: frozenset
     """
     linked = {key for key in keys if key in before.graph.groups or key in after.graph.groups}
     if linked:
-        refuse_new_breaks(Catalogue(before.features, before.tiers), Catalogue(after.features, after.tiers), linked)
+        features = {key: feature for key, feature in after.features.items() if key in wanted.features}
+        tiers = {tier.id: tier for tier in after.tiers.values() if tier.key in wanted.tiers}
+        refuse_new_breaks(Catalogue(before.features, before.tiers), Catalogue(features, tiers), linked)
 
 
 def check_held(
