@@ -19,6 +19,7 @@ from sqlmodel import Session, select
 from tests.support.registry import ON, feature, history, integer, seed, writer
 from tierwright import tables
 from tierwright.errors import CycleRefused, PrerequisiteBroken, RetryTransaction, StillInUse, TierwrightError
+from tierwright.migrations import upgrade
 from tierwright.services.audit import AuditContext
 from tierwright.services.registry import Registry, WriteResult
 from tierwright.services.transactions import run_in_transaction, run_in_transaction_async
@@ -167,9 +168,9 @@ def test_a_type_does_not_change_under_an_override(sessions: sessionmaker[Session
         assert isinstance(refused[0], StillInUse) or "string" in str(refused[0])
 
 
-def test_tenants_do_not_wait_for_each_other(database_kind: str, sessions: sessionmaker[Session]) -> None:
-    if database_kind == "sqlite":
-        pytest.skip("a SQLite file has one writer")
+def test_tenants_do_not_wait_for_each_other_on_postgresql(postgresql_engine: Engine) -> None:
+    upgrade(postgresql_engine)
+    sessions = sessionmaker(postgresql_engine, class_=Session)
     prepare(sessions, lambda registry: seed(registry, pro={}))
     with sessions() as first, sessions() as second:
         writer(first).licenses.assign("acme", "pro")

@@ -15,6 +15,7 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
         self._swallowed: set[socket.socket] = set()
+        self._is_mute = False
 
     def __enter__(self) -> Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -30,12 +31,19 @@ class Proxy:
         """Lose what the present connections send from now on, as a network may; later ones work."""
         self._swallowed = set(self._sockets)
 
+    def mute(self, is_mute: bool) -> None:
+        """Accept connections and say nothing on them, or forward them; those that exist stay as they are."""
+        self._is_mute = is_mute
+
     def _accept(self) -> None:
         while True:
             try:
                 client, _ = self._listener.accept()
             except OSError:
                 return  # closed: the test is over
+            if self._is_mute:
+                self._sockets.append(client)
+                continue
             server = socket.create_connection(("127.0.0.1", self._server_port))
             self._sockets += [client, server]
             for source, target in ((client, server), (server, client)):

@@ -9,8 +9,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy.orm import Session
-
 from tierwright.resolution.decision import Decision
 from tierwright.services.asking import required, session_missing
 from tierwright.services.entitlements import REQUIRED, DecisionHook, Entitlements
@@ -88,39 +86,55 @@ class AsyncEntitlements:
         self, tenant: str | int | UUID, *, provider: str | None = None, at: datetime | None = None
     ) -> tuple[Model, ...]:
         """Return the active models; see :meth:`tierwright.Entitlements.models`."""
-        return await self._ask_session(tenant, lambda asked: asked.models(tenant, provider=provider, at=at))
+        return await self._ask_session(tenant, lambda asked: asked.models(tenant, provider=provider, at=at), at)
 
     async def components(self, tenant: str | int | UUID, *, at: datetime | None = None) -> tuple[Component, ...]:
         """Return the active components; see :meth:`tierwright.Entitlements.components`."""
-        return await self._ask_session(tenant, lambda entitlements: entitlements.components(tenant, at=at))
+        return await self._ask_session(tenant, lambda entitlements: entitlements.components(tenant, at=at), at)
 
     async def integrations(self, tenant: str | int | UUID, *, at: datetime | None = None) -> tuple[Integration, ...]:
         """Return the active integrations; see :meth:`tierwright.Entitlements.integrations`."""
-        return await self._ask_session(tenant, lambda entitlements: entitlements.integrations(tenant, at=at))
+        return await self._ask_session(tenant, lambda entitlements: entitlements.integrations(tenant, at=at), at)
 
     async def _ask(self, tenant: str | int | UUID, question: Callable[[Entitlements], T], at: datetime | None) -> T:
         """Ask the store if it may answer, after it has read what it needs; else the session."""
-        if at is None and self._view.store is not None and self._view.entries is self._view.store.entries:
-            await self._read(tenant)
-            return question(Entitlements(store=self._view.store, on_decision=self._on_decision))
-        return await self._ask_session(tenant, question)
+        if at is None and self._may_use_store():
+            return question(Entitlements(store=await self._answered(tenant), on_decision=self._on_decision))
+        return await self._ask_session(tenant, question, at)
 
-    async def _ask_session(self, tenant: str | int | UUID, question: Callable[[Entitlements], T]) -> T:
+    async def _ask_session(
+        self, tenant: str | int | UUID, question: Callable[[Entitlements], T], at: datetime | None
+    ) -> T:
         if self._session is None:
             raise session_missing("Only the database can answer this")
-        await self._read(tenant)
+        store = await self._answered(tenant) if at is None and self._may_use_store() else None
+        return await self._session.run_sync(
+            lambda session: question(Entitlements(session, store=store, on_decision=self._on_decision))
+        )
 
-        def ask(session: Session) -> T:
-            return question(Entitlements(session, store=self._store, on_decision=self._on_decision))
+    def _may_use_store(self) -> bool:
+        """Tell whether there is a store, and the session has not written what it does not know."""
+        return self._view.store is not None and self._view.entries is self._view.store.entries
 
-        return await self._session.run_sync(ask)
-
-    async def _read(self, tenant: str | int | UUID) -> None:
-        """Let the store read the tenant in a thread, if it has to."""
-        store = self._view.store
-        if store is None:
-            return
+    async def _answered(self, tenant: str | int | UUID) -> Any:
+        """Return what stands for the store in one question; a reading happens in a thread, and no other follows."""
+        store: Any = self._view.store
         tenant_id = canonical_tenant_id(tenant)
         entry = store.entries.get(tenant_id)
         if entry is None or monotonic() >= entry.fresh_until:
-            await asyncio.to_thread(store.entry, tenant_id)
+            entry = await asyncio.to_thread(store.entry, tenant_id)
+        return _Answered(entry)
+
+
+class _Answered:
+    """A store that gives the one entry which it was made with."""
+
+    __slots__ = ("_entry", "entries")
+
+    def __init__(self, entry: Any) -> None:
+        self._entry = entry
+        self.entries: dict[str, Any] = {}
+
+    def entry(self, _tenant_id: str) -> Any:
+        """Return the entry; None where nobody can tell."""
+        return self._entry

@@ -46,7 +46,7 @@ class Entitlements:
         on_decision: called with the tenant's canonical id and each decision that is given about one feature.
 
     Raises:
-        SessionMissing: neither a session nor a store.
+        SessionMissing: neither a session nor a store; or not a session, such as a scoped_session (call it first).
     """
 
     __slots__ = ("_on_decision", "_session", "_store", "_view")
@@ -60,6 +60,9 @@ class Entitlements:
     ) -> None:
         if session is None and store is None:
             raise session_missing("Entitlements() can ask nobody")
+        if session is not None and not isinstance(session, Session):
+            # A scoped_session is another session in each thread and after remove(), so nothing could be known of it.
+            raise session_missing(f"A {type(session).__name__} is no Session")
         self._session = session
         self._store = store
         self._on_decision = on_decision
@@ -214,9 +217,11 @@ class Entitlements:
         if not is_feature_key(feature_key):
             return not_found(feature_key if isinstance(feature_key, str) else type(feature_key).__name__)
         try:
-            return self._asker().decisions(tenant_id, at)[feature_key]
+            decisions = self._asker().decisions(tenant_id, at)
         except EntitlementsUnavailable:
             return unavailable(feature_key)
+        try:
+            return decisions[feature_key]
         except KeyError:
             return not_found(feature_key)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
-import weakref
 from itertools import islice
 from time import monotonic
 from types import TracebackType
@@ -18,6 +16,7 @@ from tierwright.services.reading import tenant_of, version_in
 from tierwright.services.session_state import forget
 from tierwright.store.breaker import RETRY_SECONDS, Breaker
 from tierwright.store.entry import Entry, decided_again, resolved
+from tierwright.store.forking import call_after_fork
 from tierwright.store.known_catalog import KnownCatalog
 from tierwright.store.listener import Listener
 from tierwright.store.reader import Reader, Unintelligible, Unreadable
@@ -91,7 +90,7 @@ class SnapshotStore:
         self._refresher = Refresher(self.refresh, poll_interval / 2) if ahead else None
         self._listener = Listener(self._heard, self._reader.engine, listen, heartbeat) if listen else None
         self._start()
-        _call_after_fork(self)
+        call_after_fork(self)
 
     def entry(self, tenant_id: str) -> Entry | None:
         """Return the decisions of a tenant, read again if they are too old; None where nobody can tell.
@@ -153,7 +152,8 @@ class SnapshotStore:
     def forget_tenants(self) -> None:
         """Have every tenant read anew when it is asked for next, but not the catalogue."""
         with self._lock:
-            self._epochs = [epoch + 1 for epoch in self._epochs]
+            for stripe in range(_STRIPES):
+                self._epochs[stripe] += 1
             for entry in self.entries.values():
                 entry.outdate()
 
@@ -178,10 +178,10 @@ class SnapshotStore:
         self._lock = threading.Lock()
         self._reading = [threading.Lock() for _ in range(_STRIPES)]
         #: Counts what was forgotten; a reading that began under another number is not kept.
-        self._epochs: list[int] = [0] * _STRIPES
+        self._epochs = [0] * _STRIPES
         self._times = (float("-inf"), 0.0)
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
         """In a child process there are no threads, locks may be held by nobody, and connections are the parent's."""
         self._start()
         self._breaker.after_fork()
@@ -296,14 +296,3 @@ class SnapshotStore:
 
     def _heard(self, word: str) -> None:
         forget(self, word)
-
-
-def _call_after_fork(store: SnapshotStore) -> None:
-    reference = weakref.ref(store)
-
-    def after_fork() -> None:
-        alive = reference()
-        if alive is not None:
-            alive._after_fork()
-
-    os.register_at_fork(after_in_child=after_fork)
