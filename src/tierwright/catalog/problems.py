@@ -36,6 +36,7 @@ _EXPECTED = {
     "dict_type": "a mapping is expected",
     "model_type": "a mapping is expected",
     "list_type": "a list is expected",
+    "string_unicode": "it contains a lone surrogate",
     "missing": "this field is required",
 }
 _FEATURE_KEY = "a feature key has two or more parts of a-z, 0-9, _ and -, joined by dots"
@@ -120,7 +121,7 @@ def _problem(kind: str, found: Any) -> str:
             .replace("Input should", "it should")
             .replace("String should", "it should")
         )
-    if kind == "missing":
+    if kind in ("missing", "string_unicode"):
         return _EXPECTED[kind]
     given = found.get("input")
     hint = ": quote it if it is text" if kind == "string_type" and not isinstance(given, dict | list | None) else ""
