@@ -106,6 +106,10 @@ class Writer:
         based = [row for row in made if row["base"] is not None]
         based += [row for row in changed if "base" in row]
         defaults = [row for row in (*made, *changed) if row.get("is_default")]
+        # What is deleted goes last. Until then it may be no default beside another, and nobody's base.
+        deleted = [change.key for change in self._of(AuditEntity.TIER, "delete")]
+        freed = [{"tier_key": key, "is_default": False, "base_tier_id": None} for key in deleted]
+        self._update(TIERS, ("tier_key",), freed)
         plain = [_without(row, "base") for row in changed]
         self._update(
             TIERS, ("tier_key",), [{**row, "is_default": False} if "is_default" in row else row for row in plain]
@@ -143,8 +147,6 @@ class Writer:
         keys = [change.key for change in self._of(AuditEntity.TIER, "delete")]
         if keys:
             ids = self._tier_ids()
-            # They may be each other's bases.
-            self._update(TIERS, ("tier_key",), [{"tier_key": key, "base_tier_id": None} for key in keys])
             self._delete(GRANTS, ("license_tier_id",), [{"license_tier_id": ids[key]} for key in keys])
             self._delete(TIERS, ("tier_key",), [{"tier_key": key} for key in keys])
 
