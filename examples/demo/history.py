@@ -9,19 +9,8 @@ from typing import Any
 
 from sqlmodel import SQLModel
 
-from examples.demo.catalogue import Catalogue, Rows, digest
-from tierwright.tables import (
-    AuditInput,
-    ComponentRegistry,
-    FeatureAuditLog,
-    FeatureRegistry,
-    IntegrationRegistry,
-    LicenseTier,
-    LicenseTierFeatures,
-    TenantFeatureOverride,
-    TenantIntegrationConfig,
-    TenantLicense,
-)
+from examples.demo.catalogue import Rows, digest
+from tierwright.tables import AuditInput, TenantFeatureOverride, TenantIntegrationConfig, TenantLicense
 
 ACTOR = "tierwright-demo"
 #: The entity of the one entry that says: this database was loaded by the demo.
@@ -29,23 +18,15 @@ MARKER = "examples.demo"
 _DAYS = 90
 #: table class -> (kind of entity, the columns that name one)
 _ENTITIES: dict[type[SQLModel], tuple[str, tuple[str, ...]]] = {
-    FeatureRegistry: ("feature", ("feature_key",)),
-    LicenseTier: ("tier", ("tier_key",)),
-    LicenseTierFeatures: ("tier_feature", ("license_tier_id", "feature_key")),
-    ComponentRegistry: ("component", ("component_key",)),
-    IntegrationRegistry: ("integration", ("integration_key",)),
     TenantLicense: ("tenant_license", ("tenant_id", "license_key")),
     TenantFeatureOverride: ("tenant_override", ("tenant_id", "feature_key")),
 }
 
 
-def audit_rows(catalogue: Catalogue, rows: Rows, now: datetime) -> list[dict[str, Any]]:
-    """Return the entries for ``rows``; the models share the entry of their import, as one act."""
-    names = {str(tier_id): key for key, tier_id in catalogue.tiers.items()}
-    entries = [*_created(rows, names, now), *_configured(rows[TenantIntegrationConfig], now)]
-    counts = {str(table.__tablename__): len(values) for table, values in rows.items()}
-    counts[str(FeatureAuditLog.__tablename__)] = len(entries) + 1
-    return [*(entry.row_values() for entry in entries), marker(counts, now).row_values()]
+def audit_rows(rows: Rows, now: datetime) -> list[dict[str, Any]]:
+    """Return the entries for the tenants' ``rows``; applying the catalogue has left its own."""
+    entries = (*_created(rows, now), *_configured(rows[TenantIntegrationConfig], now))
+    return [entry.row_values() for entry in entries]
 
 
 def marker(counts: Mapping[str, int], now: datetime) -> AuditInput:
@@ -53,16 +34,15 @@ def marker(counts: Mapping[str, int], now: datetime) -> AuditInput:
     return _entry("catalog", MARKER, "imported", now, new_value={"digest": digest(), "rows": dict(counts)})
 
 
-def _created(rows: Rows, tier_names: Mapping[str, str], now: datetime) -> Iterable[AuditInput]:
+def _created(rows: Rows, now: datetime) -> Iterable[AuditInput]:
     for table, (kind, columns) in _ENTITIES.items():
         for row in rows[table]:
-            parts = [str(row[column]) for column in columns]
             yield _entry(
                 kind,
-                "/".join(tier_names.get(part, part) for part in parts),
+                "/".join(str(row[column]) for column in columns),
                 "created",
                 now,
-                tenant_id=row.get("tenant_id"),
+                tenant_id=row["tenant_id"],
                 feature_key=row.get("feature_key"),
                 new_value=row.get("feature_value"),
                 reason=row.get("reason"),

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 from sqlmodel import SQLModel, col
 
 from examples.demo.catalogue import Catalogue, Rows, build, digest
-from examples.demo.history import MARKER, audit_rows
+from examples.demo.history import ACTOR, MARKER, audit_rows, marker
 from examples.demo.tenants import tenant_rows
-from tierwright.tables import TABLE_NAMES, FeatureAuditLog, TierwrightState
+from tierwright import catalog
+from tierwright.services.audit import AuditContext
+from tierwright.services.catalog_version import lock_catalog
+from tierwright.tables import TABLE_NAMES, FeatureAuditLog, LicenseTier, TierwrightState
 from tierwright.types import utc_now
 
+_LOG = str(FeatureAuditLog.__tablename__)
 _ELSEWHERE = "Name an empty database with --url, or an empty PostgreSQL schema with --schema."
 
 
@@ -47,7 +54,7 @@ def find(connection: Connection, schema: str | None = None) -> Loaded | None:
     counts = _counts(connection, schema)
     if not counts:
         return None
-    mark = _marker(connection) if str(FeatureAuditLog.__tablename__) in counts else None
+    mark = _marker(connection) if _LOG in counts else None
     if mark is None or mark.new_value.get("rows") != counts:
         found = ", ".join(f"{table} ({count:,})" for table, count in counts.items())
         raise DemoRefused(
@@ -67,18 +74,36 @@ def load(engine: Engine, schema: str | None = None) -> Loaded:
     now = utc_now()
     try:
         with engine.begin() as connection:
-            _lock_catalogue(connection)
+            lock_catalog(connection)
             if found := find(connection, schema):
-                connection.rollback()  # gives the version of the catalogue back
+                connection.rollback()  # gives the lock back
                 return found
             catalogue = build(now.date())
-            rows = {**catalogue.rows, **tenant_rows(catalogue, now)}
-            rows[FeatureAuditLog] = audit_rows(catalogue, rows, now)
+            _apply(connection, catalogue)
+            rows = tenant_rows(catalogue, _tiers(connection), now)
+            rows[FeatureAuditLog] = audit_rows(rows, now)
             _insert(connection, rows)
+            counts = _counts(connection, schema)
+            counts[_LOG] += 1
+            _insert(connection, {FeatureAuditLog: [marker(counts, now).row_values()]})
     except IntegrityError as error:
         raise DemoRefused("Another session wrote at the same time. Nothing was changed. Run the demo again.") from error
-    _analyse(engine, list(rows))
-    return Loaded({str(table.__tablename__): len(values) for table, values in rows.items()}, now, catalogue)
+    _analyse(engine, counts)
+    return Loaded(counts, now, catalogue)
+
+
+def _apply(connection: Connection, catalogue: Catalogue) -> None:
+    """Write the catalogue as `tierwright catalog apply` does: planned, with an entry in the history for each thing."""
+    with Session(connection) as session:
+        AuditContext(ACTOR, "the demo's catalogue").attach(session)
+        catalog.apply(session, catalog.plan(session, catalogue.document))
+        session.commit()
+
+
+def _tiers(connection: Connection) -> dict[str, UUID]:
+    tier = LicenseTier
+    found = connection.execute(sa.select(col(tier.tier_key), col(tier.id)))
+    return {str(key): tier_id for key, tier_id in found}
 
 
 def _insert(connection: Connection, rows: Rows) -> None:
@@ -86,14 +111,6 @@ def _insert(connection: Connection, rows: Rows) -> None:
         for table, values in rows.items():
             if table.__tablename__ == name:
                 connection.execute(sa.insert(table), values)
-
-
-def _lock_catalogue(connection: Connection) -> None:
-    """Bump the catalogue's version first: it is the lock of every catalogue write."""
-    state = TierwrightState
-    bump = sa.update(state).where(col(state.key) == "catalog").values(version=col(state.version) + 1)
-    if connection.execute(bump).rowcount == 0:
-        connection.execute(sa.insert(state).values(key="catalog", version=1))
 
 
 def _counts(connection: Connection, schema: str | None) -> dict[str, int]:
@@ -118,9 +135,9 @@ def _marker(connection: Connection) -> sa.Row[tuple[dict[str, object], datetime]
     return connection.execute(statement).first()
 
 
-def _analyse(engine: Engine, tables: list[type[SQLModel]]) -> None:
+def _analyse(engine: Engine, tables: Iterable[str]) -> None:
     """Tell the planner what the tables hold now; PostgreSQL would find out by itself a minute later."""
     with engine.begin() as connection:
         for table in tables:
             statement = sa.DDL("ANALYZE %(fullname)s")  # type: ignore[no-untyped-call]  # SQLAlchemy left it open
-            connection.execute(statement.against(SQLModel.metadata.tables[str(table.__tablename__)]))
+            connection.execute(statement.against(SQLModel.metadata.tables[table]))

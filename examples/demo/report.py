@@ -21,7 +21,6 @@ from examples.demo.loading import Loaded
 from examples.demo.queries import Answer
 from examples.demo.tenants import CROWD
 from tierwright.services.explanation import Explanation
-from tierwright.tables import ComponentRegistry, ModelRegistry
 
 _SHOWN_ROWS = 4
 _INDENT = (0, 0, 0, 2)
@@ -72,15 +71,15 @@ class Report:
             self._remarks(loaded.catalogue)
 
     def _remarks(self, catalogue: Catalogue) -> None:
-        prices, components = catalogue.prices, catalogue.rows[ComponentRegistry]
-        public = sum(row["feature_key"] is None for row in components)
-        retired = sum(row["is_deprecated"] for row in catalogue.rows[ModelRegistry])
-        left_out = ", ".join(prices.without_provider) or "none"
+        components = catalogue.document.components.values()
+        public = sum(entry.feature_key is None for entry in components)
+        retired = catalogue.counted(is_deprecated=True)
+        left_out = ", ".join(f"{key} ({why})" for key, why in catalogue.prices.reported) or "none"
         self.line(
-            f"{len(prices.models):,} models of {len(prices.features)} providers, every price exact; {retired} of them "
-            f"are past their date, and {len(prices.without_mode)} without a mode have the type 'unknown'."
+            f"{catalogue.models:,} models of {len(catalogue.prices.features)} providers, every price exact; {retired} "
+            f"of them are past their date, and {catalogue.without_mode} without a mode have the type 'unknown'."
         )
-        self.line(f"Left out, because it names no provider: {left_out}", "yellow")
+        self.line(f"Left out by the importer: {left_out}", "yellow")
         self.line(f"{public} of {len(components)} components are public: their feature_key is NULL.")
         self.line(f"{CROWD:,} tenants and their history are generated, so that the planner has a choice to make.")
 

@@ -6,8 +6,10 @@ import random
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from examples.demo.catalogue import Catalogue, Rows, public_config, records
+from examples.demo.catalogue import Catalogue, Rows, data, public_settings
+from tierwright.catalog.document import TierEntry
 from tierwright.tables import (
     TenantFeatureOverride,
     TenantFeatureOverrideInput,
@@ -22,28 +24,34 @@ CROWD = 2_000
 _HEALTH: tuple[str | None, ...] = (HealthStatus.HEALTHY.value,) * 6 + tuple(s.value for s in HealthStatus) + (None,)
 
 
-def tenant_rows(catalogue: Catalogue, now: datetime) -> Rows:
-    """Return the licences, overrides and integration settings of all tenants; secrets are left out (NULL)."""
-    named = records("tenants")
+def tenant_rows(catalogue: Catalogue, tiers: Mapping[str, UUID], now: datetime) -> Rows:
+    """Return the licences, overrides and integration settings of all tenants; secrets are left out (NULL).
+
+    Args:
+        catalogue: what they use.
+        tiers: each tier's id by its key.
+        now: what the ends of licences and overrides are relative to.
+    """
+    named = data("tenants")
     crowd = list(_crowd(catalogue, random.Random(7)))
     return {
-        TenantLicense: [row for tenant in (*named, *crowd) for row in _licenses(tenant, catalogue, now)],
-        TenantFeatureOverride: [row for tenant in named for row in _overrides(tenant, catalogue, now)],
+        TenantLicense: [row for tenant in (*named, *crowd) for row in _licenses(tenant, tiers, now)],
+        TenantFeatureOverride: [row for tenant in named for row in _overrides(tenant, now)],
         TenantIntegrationConfig: [row for tenant in (*named, *crowd) for row in _configs(tenant, now)],
     }
 
 
-def _licenses(tenant: Mapping[str, Any], catalogue: Catalogue, now: datetime) -> Iterable[dict[str, Any]]:
+def _licenses(tenant: Mapping[str, Any], tiers: Mapping[str, UUID], now: datetime) -> Iterable[dict[str, Any]]:
     for record in tenant["licenses"]:
         yield TenantLicenseInput(
             tenant_id=tenant["tenant_id"],
             license_key=record.get("license_key", "main"),
-            license_tier_id=catalogue.tiers[record["tier"]],
+            license_tier_id=tiers[record["tier"]],
             **_window(record, now),
         ).row_values()
 
 
-def _overrides(tenant: Mapping[str, Any], catalogue: Catalogue, now: datetime) -> Iterable[dict[str, Any]]:
+def _overrides(tenant: Mapping[str, Any], now: datetime) -> Iterable[dict[str, Any]]:
     for record in tenant["overrides"]:
         values = {name: value for name, value in record.items() if name != "days"}
         yield TenantFeatureOverrideInput(tenant_id=tenant["tenant_id"], **values, **_window(record, now)).row_values()
@@ -76,8 +84,9 @@ def _window(record: Mapping[str, Any], now: datetime) -> dict[str, Any]:
 
 def _crowd(catalogue: Catalogue, chance: random.Random) -> Iterable[dict[str, Any]]:
     """Yield generated tenants in the shape of tenants.json; the same ones every time."""
-    granted = {record["tier_key"]: record["integrations"] for record in records("tiers")}
-    configs = {record["integration_key"]: public_config(record) for record in catalogue.integrations}
+    granted = {key: _integrations(tier) for key, tier in catalogue.document.tiers.items()}
+    schemas = {key: entry.config_schema for key, entry in catalogue.document.integrations.items()}
+    configs = {key: public_settings(settings, schemas[key]) for key, settings in catalogue.settings.items()}
     for number in range(1, CROWD + 1):
         (tier,) = chance.choices(("free", "pro", "enterprise"), (60, 30, 10))
         chosen = chance.sample(granted[tier], chance.randint(1, min(4, len(granted[tier]))))
@@ -94,3 +103,7 @@ def _crowd(catalogue: Catalogue, chance: random.Random) -> Iterable[dict[str, An
                 for key in chosen
             ],
         }
+
+
+def _integrations(tier: TierEntry) -> list[str]:
+    return [key.removeprefix("integrations.") for key in tier.features if key.startswith("integrations.")]

@@ -17,12 +17,14 @@ from sqlmodel import SQLModel, col
 
 from examples.demo import app, loading
 from examples.demo.app import main, run
+from examples.demo.catalogue import PRICE_LIST
 from examples.demo.database import APPLICATION_ID
 from examples.demo.history import MARKER
 from examples.demo.loading import DemoRefused
-from examples.demo.prices import per_1k, read_entries
 from examples.demo.queries import uses_index
 from tests.support.rows import ROWS, contents
+from tierwright.catalog.importers.fields import price_of_1k
+from tierwright.catalog.importers.json_list import read_object
 from tierwright.migrations import check, upgrade
 from tierwright.tables import FeatureAuditLog, ModelRegistry, TenantIntegrationConfig
 
@@ -218,7 +220,7 @@ def test_a_plan_that_only_looks_like_it_is_not_accepted(plan: list[str]) -> None
 def assert_right(tier: Any, models: Any, integrations: Any, audit: Any) -> None:
     """Check the four answers against the data files."""
     assert tier == (("agents.active_limit", {"enabled": True, "value": 25}),)
-    listed = [key for key, entry in read_entries().items() if entry.get("litellm_provider") == "anthropic"]
+    listed = [key for key, entry in read_object(PRICE_LIST).items() if entry.get("litellm_provider") == "anthropic"]
     assert [row[0] for row in models] == sorted(listed)
     assert [row[0] for row in integrations] == ["github", "pagerduty", "slack"]  # notion is disabled
     moments = [row[0] for row in audit]
@@ -233,8 +235,8 @@ def assert_exact(engine: Engine) -> None:
     with engine.connect() as connection:
         stored = {row[0]: row[1:] for row in connection.execute(sa.select(*map(col, columns)))}
     assert stored == {
-        key: (per_1k(entry.get("input_cost_per_token")), per_1k(entry.get("output_cost_per_token")))
-        for key, entry in read_entries().items()
+        key: (price_of_1k(entry, "input_cost_per_token"), price_of_1k(entry, "output_cost_per_token"))
+        for key, entry in read_object(PRICE_LIST).items()
         if entry.get("litellm_provider")
     }
     assert max(-price.as_tuple().exponent for prices in stored.values() for price in prices if price) == 21
