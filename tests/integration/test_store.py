@@ -37,7 +37,7 @@ def make(engine: Engine) -> Iterator[Callable[..., SnapshotStore]]:
     made: list[SnapshotStore] = []
 
     def store(**options: Any) -> SnapshotStore:
-        made.append(SnapshotStore(engine, **{"poll_interval": 1000.0, "background": False, **options}))
+        made.append(SnapshotStore(engine, **{"poll_interval": 1000.0, "background": False, "timeout": 30.0, **options}))
         return made[-1]
 
     yield store

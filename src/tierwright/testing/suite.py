@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 import sqlalchemy as sa
@@ -150,7 +151,7 @@ def test_the_past_is_not_answered_from_the_present(tierwright_ground: Engine) ->
 
 
 def _store(engine: Engine, **options: Any) -> SnapshotStore:
-    return SnapshotStore(engine, **{"poll_interval": 60.0, "background": False, **options})
+    return SnapshotStore(engine, **{"poll_interval": 60.0, "background": False, "timeout": 30.0, **options})
 
 
 def _ask(engine: Engine, case: Case, moment: datetime | None, *, is_warm: bool) -> Answers:
@@ -158,10 +159,10 @@ def _ask(engine: Engine, case: Case, moment: datetime | None, *, is_warm: bool) 
     if not is_warm:
         with Session(engine) as session:
             return _answers(Entitlements(session), case, moment)
-    with _store(engine) as store, Session(engine) as session:
+    with _store(engine) as store, Session(engine) as session, _clock(moment):
         entitlements = Entitlements(session, store=store)
-        _answers(entitlements, case, moment)
-        return _answers(entitlements, case, moment)  # this time from memory
+        _answers(entitlements, case, None)
+        return _answers(entitlements, case, None)  # this time from memory
 
 
 def _answers(entitlements: Entitlements, case: Case, moment: datetime | None) -> Answers:
@@ -179,18 +180,32 @@ def _answers(entitlements: Entitlements, case: Case, moment: datetime | None) ->
 async def _ask_async(engine: Any, case: Case, moment: datetime | None, store: SnapshotStore | None) -> Answers:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    found: Answers = {}
     async with AsyncSession(engine) as session:
         entitlements = AsyncEntitlements(session, store=store)
-        for tenant, features in case.expected.items():
-            everything = await entitlements.evaluate_all(tenant, at=moment)
-            found[tenant] = {key: await entitlements.evaluate(tenant, key, at=moment) for key in features}
-            assert {key: everything.get(key, decision) for key, decision in found[tenant].items()} == found[tenant]
-            for key, decision in _some(found[tenant]):
-                assert await entitlements.check(tenant, key, at=moment) is decision.enabled
-                assert await entitlements.value(tenant, key, default="denied", at=moment) == _value(decision)
+        if store is None:
+            found = await _async_answers(entitlements, case, moment)
+        else:
+            with _clock(moment):
+                found = await _async_answers(entitlements, case, None)
     await engine.dispose()
     return found
+
+
+async def _async_answers(entitlements: AsyncEntitlements, case: Case, moment: datetime | None) -> Answers:
+    found: Answers = {}
+    for tenant, features in case.expected.items():
+        everything = await entitlements.evaluate_all(tenant, at=moment)
+        found[tenant] = {key: await entitlements.evaluate(tenant, key, at=moment) for key in features}
+        assert {key: everything.get(key, decision) for key, decision in found[tenant].items()} == found[tenant]
+        for key, decision in _some(found[tenant]):
+            assert await entitlements.check(tenant, key, at=moment) is decision.enabled
+            assert await entitlements.value(tenant, key, default="denied", at=moment) == _value(decision)
+    return found
+
+
+def _clock(moment: datetime | None) -> Any:
+    """Let it be a moment for the store: asked with ``at=``, the database would answer in its place."""
+    return nullcontext() if moment is None else mock.patch("tierwright.store.entry.utc_now", return_value=moment)
 
 
 def _some(decisions: dict[str, Decision]) -> list[tuple[str, Decision]]:
