@@ -8,7 +8,6 @@ from bisect import bisect_right
 from json.decoder import scanstring  # type: ignore[attr-defined]  # not in the stubs
 from typing import Any
 
-from tierwright.catalog.document import WrittenFloat
 from tierwright.catalog.positions import (
     EMPTY,
     MAX_DEPTH,
@@ -21,6 +20,7 @@ from tierwright.catalog.positions import (
     Place,
     Spot,
 )
+from tierwright.catalog.written import WrittenFloat
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")

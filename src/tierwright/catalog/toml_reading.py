@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 
-from tierwright.catalog.document import WrittenFloat
 from tierwright.catalog.positions import (
     EMPTY,
     MAX_DEPTH,
@@ -17,6 +16,7 @@ from tierwright.catalog.positions import (
     Parsed,
     Place,
 )
+from tierwright.catalog.written import WrittenFloat
 
 _PLACE = re.compile(r" \(at (?:line (?P<line>[0-9]+), column (?P<column>[0-9]+)|end of document)\)$")
 _PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')"""

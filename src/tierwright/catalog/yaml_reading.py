@@ -15,42 +15,15 @@ from tierwright.catalog.positions import (
     TOO_LARGE,
     Flaw,
     Parsed,
-    Path,
     Place,
     Spot,
 )
+from tierwright.catalog.yaml_levels import MERGE, MERGE_KEY, NO_KEY, Level, Stop, path_of, place_of, syntax_problem
 from tierwright.catalog.yaml_scalars import Unclear, meaning_of
 from tierwright.errors import DependencyMissing
 
-_NO_KEY = object()
-_MERGE = "<<"
 _TAGS = {"!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 _KINDS: dict[type, str] = {bool: "a boolean", int: "a number", type(None): "nothing"}
-
-
-class _Stop(Exception):
-    """The file cannot be read on."""
-
-    def __init__(self, problem: str, mark: Any) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.mark = mark
-
-
-class _Level:
-    """A container that is open."""
-
-    __slots__ = ("anchor", "before", "container", "height", "key", "key_place", "merges", "place")
-
-    def __init__(self, container: Any, anchor: str | None, before: int, place: Place | None) -> None:
-        self.container = container
-        self.anchor = anchor
-        self.before = before  # the weight of all that came earlier
-        self.place = place
-        self.height = 0
-        self.key: Any = _NO_KEY
-        self.key_place: Place | None = None
-        self.merges: list[dict[str, Any]] | None = None
 
 
 def read_yaml(text: str, *, places: bool = False) -> Parsed:
@@ -78,7 +51,7 @@ class _Reader:
         self._yaml = yaml
         self._places = places
         self._parsed = Parsed()
-        self._levels: list[_Level] = []
+        self._levels: list[Level] = []
         self._anchors: dict[str, tuple[Any, int, int]] = {}  # value, weight, height
         self._meanings: dict[str, Any] = {}
         self._weight = 0
@@ -90,19 +63,19 @@ class _Reader:
             # The pure reader, where PyYAML was built without libyaml, is slow but the same.
             loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
         except yaml.YAMLError as error:  # the pure reader looks at all characters at once
-            return self._ended(*_syntax(error, text))
+            return self._ended(*syntax_problem(error, text))
         try:
             self._read(loader)
-        except _Stop as stop:
-            return self._ended(stop.problem, _place(stop.mark))
+        except Stop as stop:
+            return self._ended(stop.problem, place_of(stop.mark))
         except yaml.YAMLError as error:
-            return self._ended(*_syntax(error, text))
+            return self._ended(*syntax_problem(error, text))
         finally:
             loader.dispose()
         return self._parsed
 
     def _ended(self, problem: str, place: Place | None) -> Parsed:
-        self._parsed.flaws.append(Flaw(self._path(), problem, place, final=True))
+        self._parsed.flaws.append(Flaw(path_of(self._levels), problem, place, final=True))
         return self._parsed
 
     def _read(self, loader: Any) -> None:
@@ -123,17 +96,17 @@ class _Reader:
             elif kind is alias:
                 self._alias(event)
             elif kind is yaml.DocumentStartEvent and self._done:
-                raise _Stop("a second document begins: a file holds one", event.start_mark)
+                raise Stop("a second document begins: a file holds one", event.start_mark)
             elif kind is stop:
                 break
         if not self._done:
-            raise _Stop(EMPTY, event.start_mark)
+            raise Stop(EMPTY, event.start_mark)
 
     def _scalar(self, event: Any) -> None:
         text = event.value
         self._weight += 1 + (len(text) >> 4)
         if self._weight > MAX_WEIGHT:
-            raise _Stop(TOO_LARGE, event.start_mark)
+            raise Stop(TOO_LARGE, event.start_mark)
         tag = event.tag
         if tag is not None:
             self._check_tag(event)
@@ -141,11 +114,11 @@ class _Reader:
         plain = tag is None and event.implicit[0]
         if plain:
             # Most scalars come again and again.
-            value = self._meanings.get(text, _NO_KEY)
-            if value is _NO_KEY:
+            value = self._meanings.get(text, NO_KEY)
+            if value is NO_KEY:
                 value = self._meanings[text] = meaning_of(text)
         level = self._levels[-1] if self._levels else None
-        if level is not None and level.key is _NO_KEY and type(level.container) is dict:
+        if level is not None and level.key is NO_KEY and type(level.container) is dict:
             self._key(level, event, value, plain)
             return
         if type(value) is Unclear:
@@ -155,19 +128,19 @@ class _Reader:
             self._anchors[event.anchor] = (value, 1 + (len(text) >> 4), 0)
         self._put(value, event.start_mark, 0)
 
-    def _key(self, level: _Level, event: Any, value: Any, plain: bool) -> None:
+    def _key(self, level: Level, event: Any, value: Any, plain: bool) -> None:
         text = event.value
         if event.anchor is not None:
             self._anchors[event.anchor] = (text, 1 + (len(text) >> 4), 0)
         level.key = text
         if self._places:
-            level.key_place = _place(event.start_mark)
+            level.key_place = place_of(event.start_mark)
         if type(value) is not str:
             kind = _KINDS.get(type(value), "a number or a date")
             self._flaw(f"a key is text, and {text or 'an empty one'} may be read as {kind}: quote it", event.start_mark)
-        if text == _MERGE and plain:
+        if text == MERGE and plain:
             level.merges = level.merges or []
-            level.key = _MERGE_KEY
+            level.key = MERGE_KEY
         elif text in level.container:
             spot = self._parsed.spots.get((id(level.container), text))
             first = f" (first in line {spot.key.line})" if spot else ""
@@ -175,12 +148,12 @@ class _Reader:
 
     def _start(self, event: Any, container: Any) -> None:
         if len(self._levels) >= MAX_DEPTH:
-            raise _Stop(TOO_DEEP, event.start_mark)
+            raise Stop(TOO_DEEP, event.start_mark)
         if event.tag is not None:
             self._check_tag(event)
         self._refuse_as_key(event)
-        place = _place(event.start_mark) if self._places else None
-        self._levels.append(_Level(container, event.anchor, self._weight, place))
+        place = place_of(event.start_mark) if self._places else None
+        self._levels.append(Level(container, event.anchor, self._weight, place))
         self._weight += 1
         if event.anchor is not None:
             self._anchors.pop(event.anchor, None)
@@ -199,48 +172,48 @@ class _Reader:
         if event.anchor not in self._anchors:
             own = any(level.anchor == event.anchor for level in self._levels)
             problem = "it refers to itself" if own else "there is no anchor of this name before it"
-            raise _Stop(f"the alias *{event.anchor[:80]}: {problem}", event.start_mark)
+            raise Stop(f"the alias *{event.anchor[:80]}: {problem}", event.start_mark)
         value, weight, height = self._anchors[event.anchor]
         self._weight += weight
         if self._weight > MAX_WEIGHT:
-            raise _Stop(TOO_LARGE, event.start_mark)
+            raise Stop(TOO_LARGE, event.start_mark)
         if len(self._levels) + height > MAX_DEPTH:
-            raise _Stop(TOO_DEEP, event.start_mark)
+            raise Stop(TOO_DEEP, event.start_mark)
         self._put(value, event.start_mark, height)
 
     def _put(self, value: Any, mark: Any, height: int, place: Place | None = None) -> None:
         """Put a finished value where it belongs."""
         if not self._levels:
             self._parsed.value, self._done = value, True
-            self._parsed.root = (place or _place(mark)) if self._places else None
+            self._parsed.root = (place or place_of(mark)) if self._places else None
             return
         level = self._levels[-1]
         level.height = max(level.height, height)
         container = level.container
         if type(container) is list:
             if self._places:
-                at = place or _place(mark)
+                at = place or place_of(mark)
                 self._parsed.spots[id(container), len(container)] = Spot(at, at)
             container.append(value)
             return
-        key, level.key = level.key, _NO_KEY
-        if key is _MERGE_KEY:
+        key, level.key = level.key, NO_KEY
+        if key is MERGE_KEY:
             self._merge(level, value, mark)
             return
         if self._places and level.key_place is not None:
-            self._parsed.spots[id(container), key] = Spot(level.key_place, place or _place(mark))
+            self._parsed.spots[id(container), key] = Spot(level.key_place, place or place_of(mark))
         container[key] = value
 
-    def _merge(self, level: _Level, value: Any, mark: Any) -> None:
+    def _merge(self, level: Level, value: Any, mark: Any) -> None:
         given = value if isinstance(value, list) else [value]
         if not all(isinstance(each, dict) for each in given):
-            raise _Stop("<< merges mappings: write an alias of one, a list of aliases, or quote it", mark)
+            raise Stop("<< merges mappings: write an alias of one, a list of aliases, or quote it", mark)
         if level.merges:
             self._flaw("<< is there twice: write one list of aliases", mark)
         assert level.merges is not None  # noqa: S101  made when the key was read
         level.merges.extend(given)
 
-    def _merged(self, level: _Level) -> dict[str, Any]:
+    def _merged(self, level: Level) -> dict[str, Any]:
         """Return a mapping with what is merged into it: its own keys win, then the mapping that is named first."""
         merged: dict[str, Any] = {}
         spots = self._parsed.spots
@@ -255,46 +228,12 @@ class _Reader:
 
     def _refuse_as_key(self, event: Any) -> None:
         level = self._levels[-1] if self._levels else None
-        if level is not None and type(level.container) is dict and level.key is _NO_KEY:
-            raise _Stop("a key is text, not a list, a mapping or an alias", event.start_mark)
+        if level is not None and type(level.container) is dict and level.key is NO_KEY:
+            raise Stop("a key is text, not a list, a mapping or an alias", event.start_mark)
 
     def _check_tag(self, event: Any) -> None:
         if event.tag not in _TAGS or (event.tag.endswith(":str") and type(event) is not self._yaml.ScalarEvent):
-            raise _Stop(f"the tag {event.tag[:80]} is not allowed: leave it out", event.start_mark)
+            raise Stop(f"the tag {event.tag[:80]} is not allowed: leave it out", event.start_mark)
 
     def _flaw(self, problem: str, mark: Any) -> None:
-        self._parsed.flaws.append(Flaw(self._path(), problem, _place(mark)))
-
-    def _path(self) -> Path:
-        """Return the way to what is being read."""
-        path: list[Any] = []
-        for level in self._levels:
-            if type(level.container) is list:
-                path.append(len(level.container))
-            elif level.key is not _NO_KEY:
-                path.append(_MERGE if level.key is _MERGE_KEY else level.key)
-        return tuple(path)
-
-
-class _MergeKey(str):
-    """The key << that stands for a merge, which is not the text "<<"."""
-
-    __slots__ = ()
-
-
-_MERGE_KEY = _MergeKey(_MERGE)
-
-
-def _place(mark: Any) -> Place:
-    return Place(mark.line + 1, mark.column + 1)
-
-
-def _syntax(error: Any, text: str) -> tuple[str, Place | None]:
-    """Return what PyYAML says of a text that is not YAML."""
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it is not YAML"
-    position = getattr(error, "position", None)
-    if mark is None and isinstance(position, int):  # a character that YAML does not allow
-        before = text.encode("utf-8", "surrogatepass")[:position].decode("utf-8", "ignore")
-        return f"not YAML: {problem}", Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
-    return f"not YAML: {problem}", None if mark is None else _place(mark)
+        self._parsed.flaws.append(Flaw(path_of(self._levels), problem, place_of(mark)))

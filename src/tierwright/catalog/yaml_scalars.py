@@ -11,8 +11,8 @@ import re
 from datetime import date
 from typing import Any, NamedTuple
 
-from tierwright.catalog.document import WrittenFloat
 from tierwright.catalog.positions import MAX_DIGITS, NOT_FINITE, TOO_LONG_A_NUMBER
+from tierwright.catalog.written import WrittenFloat
 
 _WORDS: dict[str, Any] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
