@@ -12,6 +12,36 @@ from hypothesis.strategies import SearchStrategy
 from tierwright.catalog import CatalogDocument
 from tierwright.types import FeatureType
 
+#: A document with something of everything.
+FULL = """
+features:
+  agents.canvas: {feature_type: boolean, default_value: false}
+  agents.limit:
+    feature_name: How many agents
+    feature_type: integer
+    default_value: 3
+    value_schema: {type: integer, minimum: 0}
+    depends_on: [agents.canvas]
+tiers:
+  free: {is_default: true, features: {agents.canvas: true}}
+  pro:
+    name: Pro
+    base: free
+    rank: 10
+    features:
+      agents.limit: {enabled: true, unlimited: true}
+models:
+  openai:
+    gpt-5: {model_type: chat, feature_key: agents.canvas, input_price_per_1k: 0.00125, deprecation_date: 2026-09-30}
+components:
+  canvas: {category: agents, feature_key: agents.canvas}
+integrations:
+  slack:
+    category: chat
+    feature_key: agents.canvas
+    config_schema: {type: object, properties: {token: {type: string, writeOnly: true}}}
+"""
+
 #: What YAML, and who writes it, stumbles over.
 # fmt: off
 _NASTY = st.sampled_from([

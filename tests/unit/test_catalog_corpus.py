@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tierwright.catalog import load
+from tests.support.catalog_documents import FULL
+from tierwright.catalog import dump, load, parse
 from tierwright.errors import DocumentInvalid
 
 F = "features: {a.b: {feature_type: boolean, default_value: true}}\n"
@@ -345,14 +348,85 @@ def test_a_path_without_a_document_is_refused(make: str, tmp_path: Path) -> None
     assert problem["problem"]
 
 
-@pytest.mark.parametrize("cut", range(0, 400, 7))
-def test_a_truncated_document_never_raises_anything_else(cut: int) -> None:
-    from tests.unit.test_catalog_document import FULL
-    from tierwright.catalog import dump, parse
+def refused_or_read(text: bytes, format: Any) -> None:
+    """Parse a text, which may be refused with problems that have a description, and with nothing else."""
+    try:
+        parse(text, format)
+    except DocumentInvalid as error:
+        assert all(problem["problem"] and problem["file"] == "<text>" for problem in error.details["problems"])  # noqa: PT017
+        str(error).encode()
 
-    whole = parse(FULL)
-    for format, text in (("yaml", FULL), ("json", dump(whole, "json"))):
-        try:
-            parse(text.encode()[:cut], format)  # type: ignore[arg-type]
-        except DocumentInvalid as error:
-            assert error.details["problems"]  # noqa: PT017  a part may be a document too
+
+@pytest.mark.parametrize("format", ["yaml", "json"])
+def test_a_truncated_document_never_raises_anything_else(format: str) -> None:
+    text = (FULL if format == "yaml" else dump(parse(FULL), "json")).encode()
+    for cut in range(0, len(text), 5):
+        refused_or_read(text[:cut], format)
+
+
+TOKENS = st.sampled_from(
+    [
+        "&",
+        "*",
+        "<<",
+        "!",
+        "!!str",
+        "|",
+        ">",
+        "-",
+        "?",
+        ":",
+        ",",
+        "[",
+        "]",
+        "{",
+        "}",
+        "'",
+        '"',
+        "#",
+        "%",
+        "@",
+        "`",
+        "~",
+        "no",
+        "1e999",
+        ".nan",
+        "012",
+        "2026-01-01",
+        "null",
+        "\t",
+        "\n",
+        "\r",
+        "\x00",
+        "\x85",
+        "\ufeff",
+        "é",
+        "[]",
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(FULL)), st.integers(0, 5), TOKENS), min_size=1, max_size=4))
+def test_a_garbled_document_never_raises_anything_else(edits: list[tuple[int, int, str]]) -> None:
+    text = FULL
+    for at, removed, token in edits:
+        text = text[:at] + token + text[at + removed :]
+    refused_or_read(text.encode(), "yaml")
+
+
+WORDS = st.sampled_from(
+    ["features", "tiers", "models", "a.b", "base", "enabled", "value", "default_value", "feature_type"]
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["json", "chat"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(WORDS | st.text(max_size=3), inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(WORDS, st.dictionaries(WORDS, ANYTHING, max_size=3), max_size=3) | ANYTHING)
+def test_no_json_raises_anything_else(content: Any) -> None:
+    refused_or_read(json.dumps(content).encode(), "json")
+    refused_or_read(json.dumps(content).encode(), "yaml")

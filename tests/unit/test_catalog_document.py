@@ -14,7 +14,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from jsonschema import Draft202012Validator
 
-from tests.support.catalog_documents import documents
+from tests.support.catalog_documents import FULL, documents
 from tierwright.catalog import CatalogDocument, Change, check, diff, dump, load, parse
 from tierwright.catalog.schema import schema
 from tierwright.catalog.yaml_reading import read_yaml
@@ -24,34 +24,6 @@ from tierwright.types import AuditEntity
 
 DEMO = Path(__file__).parents[2] / "examples/demo/data/catalogue.yaml"
 SCHEMA = Draft202012Validator(schema())
-FULL = """
-features:
-  agents.canvas: {feature_type: boolean, default_value: false}
-  agents.limit:
-    feature_name: How many agents
-    feature_type: integer
-    default_value: 3
-    value_schema: {type: integer, minimum: 0}
-    depends_on: [agents.canvas]
-tiers:
-  free: {is_default: true, features: {agents.canvas: true}}
-  pro:
-    name: Pro
-    base: free
-    rank: 10
-    features:
-      agents.limit: {enabled: true, unlimited: true}
-models:
-  openai:
-    gpt-5: {model_type: chat, feature_key: agents.canvas, input_price_per_1k: 0.00125, deprecation_date: 2026-09-30}
-components:
-  canvas: {category: agents, feature_key: agents.canvas}
-integrations:
-  slack:
-    category: chat
-    feature_key: agents.canvas
-    config_schema: {type: object, properties: {token: {type: string, writeOnly: true}}}
-"""
 
 
 def without_models(document: CatalogDocument) -> CatalogDocument:
