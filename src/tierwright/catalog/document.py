@@ -109,8 +109,13 @@ class CatalogDocument(InputSchema):
         return hash(self.hash())
 
 
+_PLAIN = frozenset({str, int, bool})
+
+
 def plain_json(value: Any) -> Any:
     """Return a value, or an entry, as plain JSON types with sorted keys; equal values become equal JSON text."""
+    if value is None or type(value) in _PLAIN:  # nearly everything
+        return value
     if isinstance(value, InputSchema):
         value = value.__dict__
     if isinstance(value, dict):
