@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.support.catalog_documents import FULL, documents
 from tierwright.catalog import CatalogDocument, Change, check, diff, dump, load, parse
 from tierwright.catalog.schema import schema
 from tierwright.catalog.yaml_reading import read_yaml
-from tierwright.errors import DocumentInvalid, InvalidInput
+from tierwright.errors import DependencyMissing, DocumentInvalid, InvalidInput
 from tierwright.tables import check_json
 from tierwright.types import AuditEntity
 
@@ -380,3 +381,22 @@ def test_the_reader_in_pure_python_reads_the_same(monkeypatch: pytest.MonkeyPatc
     assert read_yaml(FULL).value == fast
     assert read_yaml("a: \x01").flaws[0].final
     assert read_yaml("[" * 100_000).flaws[0].final
+
+
+def test_without_pyyaml_only_yaml_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(DependencyMissing, match=r"tierwright\[catalog\]"):
+        parse("{}")
+    assert parse("{}", "json") == CatalogDocument()
+    assert dump(CatalogDocument()) == "{}\n"
+
+
+def test_a_document_made_in_python_is_checked_by_its_paths() -> None:
+    document = CatalogDocument.model_validate({"tiers": {"pro": {"base": "fre"}, "free": {}}})
+    with pytest.raises(DocumentInvalid) as raised:
+        check(document)
+    problem = "there is no tier fre in the document; did you mean 'free'?"
+    assert raised.value.message == f"tiers.pro.base: {problem}"
+    assert raised.value.details["problems"] == [
+        {"file": None, "line": None, "column": None, "path": "tiers.pro.base", "problem": problem}
+    ]
