@@ -323,7 +323,7 @@ def test_a_malformed_document_is_refused_at_its_place(bad: Bad, tmp_path: Path) 
     start = time.perf_counter()
     with pytest.raises(DocumentInvalid) as raised:
         load(path)
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 20, "a bomb takes hours; everything else takes milliseconds"
     problems = raised.value.details["problems"]
     assert {problem["file"] for problem in problems} == {str(path)}
     assert bad.says in raised.value.message
