@@ -242,24 +242,23 @@ def test_a_plan_is_kept_as_text(session: Session) -> None:
         list(kept.iterate(session))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"format": "other"},
-        {"format_version": 2},
-        {"document_hash": "0"},
-        {"document": {"features": {"a.one": {}}}},
-        {"changes": [{"kind": "explode"}]},
-        {"changes": None},
-        {"effect": {}},
-        {"base": {"hash": "x"}},
-    ],
-    ids=str,
-)
-def test_what_is_no_plan_is_refused(session: Session, change: dict[str, Any]) -> None:
+NO_PLANS: list[dict[str, Any]] = [
+    {"format": "other"},
+    {"format_version": 2},
+    {"document_hash": "0"},
+    {"document": {"features": {"a.one": {}}}},
+    {"changes": [{"kind": "explode"}]},
+    {"changes": None},
+    {"effect": {}},
+    {"base": {"hash": "x"}},
+]
+
+
+def test_what_is_no_plan_is_refused(session: Session) -> None:
     text = plan(session, document(**SMALL)).to_json()
-    with pytest.raises(InvalidInput):
-        Plan.from_json(json.dumps(json.loads(text) | change))
+    for change in NO_PLANS:
+        with pytest.raises(InvalidInput):
+            Plan.from_json(json.dumps(json.loads(text) | change))
 
 
 def test_other_text_is_no_plan() -> None:

@@ -18,8 +18,8 @@ from tierwright.resolution.snapshot import CatalogSnapshot
 Outcomes = Mapping[str, Outcome]
 TierIds = tuple[Hashable, ...]
 
-#: So many outcomes are kept, for combinations of tiers that come again; each takes about a hundred bytes.
-_MOST_KEPT = 500_000
+#: So many outcomes are kept, for combinations of tiers that come again; each takes about half a kilobyte.
+_MOST_KEPT = 100_000
 _NOTHING: Mapping[str, Override] = {}
 
 
