@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import enum
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import BaseModel
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel
 
 import tierwright
-from tierwright import Availability, Reason, Registry, Source, errors, migrations, tables
+from tierwright import Availability, Reason, Registry, Source, catalog, errors, migrations, tables
+from tierwright.catalog import importers
 from tierwright.contrib import openfeature_mapping
 from tierwright.services import audit, explanation, resources, transactions
 from tierwright.services.registry import PurgeResult, WriteResult
@@ -190,6 +193,58 @@ def registry_page() -> str:
     return "\n".join(lines)
 
 
+def catalog_page() -> str:
+    """Return the page with every public name of ``tierwright.catalog``, and of its importers."""
+    lines = [f"# Catalogue from Python\n\n{NOTICE}"]
+    lines.append(
+        "What has no other home below is imported from `tierwright.catalog`. "
+        "[The catalogue as code](../howto/catalogue-as-code.md) shows it at\nwork, and describes the documents.\n"
+    )
+    for name in sorted(catalog.__all__, key=str.lower):
+        thing = getattr(catalog, name)
+        lines.append(_section(name, thing))
+        lines += _methods(name, thing, "tierwright.catalog.") if inspect.isclass(thing) else ()
+    for name in ("find", "names", "left_alone", "merge", "ImportResult", "Reported", "Importer"):
+        lines += _with_methods(name, getattr(importers, name), home=importers.__name__)
+    lines.append("## Fields of a document\n\nA `?` marks what may be left out.\n")
+    found = catalog.schema()
+    for section, entries in found["properties"].items():
+        if "description" in entries:
+            lines += [f"### {section}\n\n{entries['description']}\n", *_fields_of(entries, found["$defs"]), ""]
+    return "\n".join(lines)
+
+
+def _fields_of(entries: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[str]:
+    inner = entries["additionalProperties"]
+    while "$ref" not in inner:
+        inner = inner["additionalProperties"]
+    entry = definitions[inner["$ref"].rpartition("/")[2]]
+    rows = []
+    for name, field in entry["properties"].items():
+        optional = "" if name in entry["required"] else "?"
+        default = field.get("default")
+        shown = "" if default is None else f"`{json.dumps(default)}`"
+        rows.append((f"`{name}`{optional}", _kind(field, definitions), shown, field.get("description", "")))
+    return _table(("field", "kind", "default", "meaning"), rows)
+
+
+def _kind(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """Return what kind of value a field of a JSON Schema takes, in a few words."""
+    if "$ref" in field:
+        name = field["$ref"].rpartition("/")[2]
+        values = definitions[name].get("enum")
+        return " ".join(f"`{value}`" for value in values) if values else "value"
+    if "anyOf" in field:
+        kinds = (_kind(each, definitions) for each in field["anyOf"] if each.get("type") != "null")
+        return " or ".join(dict.fromkeys(kinds))
+    if field.get("type") == "array":
+        return "list of keys"
+    if field.get("format"):
+        return str(field["format"])
+    names = {"string": "text", "boolean": "true or false", "object": "mapping", "integer": "whole number"}
+    return names.get(field.get("type", ""), str(field.get("type", "anything")))
+
+
 def decisions_page() -> str:
     """Return the page about decisions, with its tables written anew."""
     page = (FOLDER / "decisions.md").read_text("utf-8")
@@ -232,14 +287,14 @@ def _with_methods(name: str, thing: Any, home: str | None = None) -> list[str]:
     return [_section(name, thing, home), *(_methods(name, thing) if inspect.isclass(thing) else ())]
 
 
-def _methods(owner: str, thing: type) -> list[str]:
-    """Return a section for each public method, in the order in which the classes define them."""
+def _methods(owner: str, thing: type, home: str = "tierwright.") -> list[str]:
+    """Return a section for each public method that is defined in ``home``, in the order of the classes."""
     names = dict.fromkeys(
         name
         for each in thing.__mro__
-        if each.__module__.startswith("tierwright.")
+        if each.__module__.startswith(home)
         for name, method in vars(each).items()
-        if inspect.isfunction(method) and not name.startswith("_")
+        if inspect.isfunction(getattr(method, "__func__", method)) and not name.startswith("_")
     )
     return [_section(f"{owner}.{name}", getattr(thing, name), level=3) for name in names]
 
@@ -257,8 +312,14 @@ def _members(name: str, kind: type[enum.Enum]) -> str:
 
 
 def _signature(thing: Any) -> str:
+    if inspect.isclass(thing) and issubclass(thing, BaseModel):  # its annotations carry the validators along
+        return _folded(f"({', '.join(thing.model_fields)})")
+    if getattr(thing, "_is_protocol", False):
+        return ""
     signature = re.sub(r"\btierwright\.[\w.]+\.(?=[A-Z])", "", str(inspect.signature(thing)))
     signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", signature)  # annotations are text, and repr() quotes them
+    signature = re.sub(r"ForwardRef\('([^']*)'\)", r"\1", signature)  # of a named tuple's fields
+    signature = re.sub(r", _\w+: [^,)]*", "", signature)  # what is nobody's business
     signature = re.sub(r"<Required object at 0x[0-9a-f]+>", "...", signature)
     return _folded(re.sub(r"\(self(, )?", "(", signature))
 
@@ -350,6 +411,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "migrations.md": migrations_page,
     "entitlements.md": entitlements_page,
     "registry.md": registry_page,
+    "catalog.md": catalog_page,
     "decisions.md": decisions_page,
 }
 

@@ -11,6 +11,7 @@ from tierwright.catalog.importing import import_models
 from tierwright.catalog.loading import check, load, parse
 from tierwright.catalog.outcome import Outcome, OutcomeKind, TenantOutcome
 from tierwright.catalog.plan import Plan, plan
+from tierwright.catalog.schema import schema
 
 __all__ = [
     "ApplyResult",
@@ -30,4 +31,5 @@ __all__ = [
     "load",
     "parse",
     "plan",
+    "schema",
 ]

@@ -6,6 +6,7 @@ Exit codes, covered by semantic versioning:
     1    findings; or denied (``evaluate``); or refused: by the chain, by a write, or by you when asked
     2    wrong usage or configuration: options, URL, driver
     3    the database cannot be reached or written; nobody can tell (``evaluate``)
+    4    there is a difference (``catalog plan`` and ``diff`` with ``--exit-code``)
     130  interrupted
 
 Results go to standard output, progress and errors to standard error; with ``--json`` results and errors are JSON on

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from tierwright import catalog
-from tierwright.catalog.schema import schema as json_schema
 from tierwright.cli import (
     catalog_applying,
     catalog_files,
@@ -35,7 +34,7 @@ DIFFERENT = 4  # with --exit-code; beside the exit codes of the package
 @app.command("schema")
 def print_schema() -> None:
     """Print the JSON Schema of documents, for editors."""
-    output.print_json(json_schema())
+    output.print_json(catalog.schema())
 
 
 @app.command()

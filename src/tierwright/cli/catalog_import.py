@@ -41,7 +41,7 @@ def import_models(
     manner = Manner(
         inputs.author(actor, reason), yes=yes, allow_loss=allow_loss, dry_run=dry_run, sample=sample, as_json=as_json
     )
-    with output.reported_errors(as_json=as_json), progress() as shown:
+    with output.reported_errors(as_json=as_json), catalog_files.problems_listed(as_json=as_json), progress() as shown:
         importer = importers.find(source)
         found = importer.read(catalog_files.content(file), progress=shown.entries)
         if into is not None:

@@ -82,7 +82,9 @@ def _print_change(change: Change) -> None:
     if change.kind in ("create", "delete"):
         return  # the fields are in the document, or in the export
     for name in new:
-        if name != "is_active" or change.kind == "change":
+        is_said = name == "is_active" and change.kind != "change"
+        is_memory = name == "imported" and len(new) > 1  # for the next import, not for people
+        if not (is_said or is_memory):
             output.line(f"  {name}: {_difference(name, old, new)}")
 
 
