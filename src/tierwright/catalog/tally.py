@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import nsmallest
+from itertools import islice
 from typing import NamedTuple
 
 from tierwright.catalog.comparison import Comparison, Outcomes, TierIds
@@ -17,6 +18,8 @@ from tierwright.catalog.outcome import LESS, Outcome, OutcomeKind, TenantOutcome
 
 _KINDS = tuple(OutcomeKind)
 _Numbers = tuple[int, ...]
+#: So many combinations of tiers and overridden features are remembered with tenants that may be named.
+_MOST_FIRST = 10_000
 #: What is counted, each with the kinds that it consists of.
 _GROUPS = {
     "gains": {OutcomeKind.GAIN},
@@ -54,8 +57,8 @@ class Tally:
         #: Overridden tenants, by their tiers and how many outcomes of each kind they have less and more.
         self._otherwise: Counter[tuple[TierIds, _Numbers, _Numbers]] = Counter()
         self._by_feature: Counter[tuple[str, OutcomeKind]] = Counter()
-        #: The first tenants with certain tiers, each with the features that its overrides decide.
-        self._first: dict[tuple[TierIds, bool], list[tuple[str, frozenset[str]]]] = defaultdict(list)
+        #: The first tenants with certain tiers whose overrides decide certain features.
+        self._first: dict[tuple[TierIds, frozenset[str]], list[str]] = {}
         self._named: dict[OutcomeKind, dict[str, list[Outcome]]] = {kind: {} for kind in _KINDS}
 
     def add(self, holder: Holder) -> None:
@@ -66,21 +69,25 @@ class Tally:
         if holder.overrides:
             keys, own = self._comparison.overridden(tiers, holder.overrides)
             self._note(holder.tenant_id, tiers, self._comparison.some(keys, tiers), own)
-        first = self._first[tiers, bool(keys)]
-        if len(first) < self._sample:
-            first.append((holder.tenant_id, keys))
+        if (tiers, keys) in self._first or not keys or len(self._first) < _MOST_FIRST:
+            first = self._first.setdefault((tiers, keys), [])
+            if len(first) < self._sample:
+                first.append(holder.tenant_id)
 
     def counted(self) -> tuple[dict[str, Count], dict[str, dict[OutcomeKind, int]]]:
         """Return the counts by what is counted, and the tenants by feature and kind; to be called once, at the end."""
         decisions, tenants = Counter[str](), Counter[str]()
         usual: dict[TierIds, _Numbers] = {}
+        by_tiers: dict[TierIds, list[tuple[str, frozenset[str]]]] = defaultdict(list)
+        for (tiers, keys), first in self._first.items():
+            by_tiers[tiers] += [(tenant_id, keys) for tenant_id in first]
         for tiers, count in self._by_tiers.items():
             outcomes = self._comparison.outcomes(tiers)
             for key, outcome in outcomes.items():
                 self._by_feature[key, outcome.kind] += count
             usual[tiers] = _numbers(outcomes.values())
             _add(decisions, tenants, usual[tiers], count)
-            self._name(tiers, outcomes)
+            self._name(by_tiers[tiers], outcomes)
         for (tiers, less, more), count in self._otherwise.items():
             own = tuple(n - minus + plus for n, minus, plus in zip(usual[tiers], less, more, strict=True))
             _add(decisions, tenants, usual[tiers], -count)
@@ -104,14 +111,16 @@ class Tally:
             if tenant_id in named or len(named) < self._sample:
                 named.setdefault(tenant_id, []).append(outcome)
 
-    def _name(self, tiers: TierIds, outcomes: Outcomes) -> None:
-        first = [*self._first[tiers, False], *self._first[tiers, True]]
+    def _name(self, first: Iterable[tuple[str, frozenset[str]]], outcomes: Outcomes) -> None:
         for kind in _KINDS:
             some = [outcome for outcome in outcomes.values() if outcome.kind is kind]
             for tenant_id, without in first if some else ():
-                left = [outcome for outcome in some[: self._sample] if outcome.feature_key not in without]
+                left = list(islice((each for each in some if each.feature_key not in without), self._sample))
                 if left:
                     self._named[kind].setdefault(tenant_id, []).extend(left)
+            named = self._named[kind]
+            if len(named) > 4 * self._sample:  # of many, only the first will be named
+                self._named[kind] = {tenant_id: named[tenant_id] for tenant_id in nsmallest(self._sample, named)}
 
 
 def _spread(named: Mapping[str, list[Outcome]], sample: int) -> list[TenantOutcome]:
