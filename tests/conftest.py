@@ -107,7 +107,10 @@ def migrated_url(database_kind: str, migrated_templates: Any, tmp_path: Path, se
         yield f"sqlite:///{shutil.copy(template, tmp_path / 'migrated.sqlite3')}"
         return
     version, schema = POSTGRES[database_kind]
-    yield from _fresh(servers(version), template, schema)
+    databases = servers(version)
+    name = databases.lend(template, schema)
+    yield databases.address(name)
+    databases.give_back(name, template)
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from tierwright.tables import TABLE_NAMES
+
 VERSIONS = {16: "pginstall", 18: "pginstall18"}
 _OS_USER = "pgserver"
 _SETTINGS = {
@@ -119,6 +121,7 @@ class Databases:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._spare: dict[str, list[str]] = {}
         self._libpq = url.replace("postgresql+psycopg://", "postgresql://")
 
     def create(self, template: str = "template0", schema: str | None = None) -> str:
@@ -134,6 +137,53 @@ class Databases:
                 sql.SQL("ALTER DATABASE {} SET search_path = {}").format(sql.Identifier(name), sql.Identifier(schema))
             )
         return name
+
+    def lend(self, template: str, schema: str | None) -> str:
+        """Return a copy of a migrated database: one that was given back, or a new one."""
+        spare = self._spare.setdefault(template, [])
+        return spare.pop() if spare else self.create(template, schema)
+
+    def give_back(self, name: str, template: str) -> None:
+        """Keep a copy for the next test if only rows of ours were changed, which are deleted; else drop it.
+
+        A new copy costs ten times as much, and most tests write a few rows.
+        """
+        try:
+            is_clean = self._empty(name) and self._state(name) == self._state(template)
+        except psycopg.Error:  # somebody is still connected, or the tables are gone
+            is_clean = False
+        if is_clean:
+            self._spare[template].append(name)
+        else:
+            self.drop(name)
+
+    def _empty(self, name: str) -> bool:
+        with psycopg.connect(self._of(name), autocommit=True) as connection:
+            connection.execute("SET lock_timeout = '200ms'")
+            for table in reversed(TABLE_NAMES):
+                connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+            size = "SELECT sum(pg_table_size(c.oid)) FROM pg_class c WHERE relkind = 'r' AND oid >= 16384"
+            others = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            [bytes_left], [connected] = connection.execute(size).fetchone(), connection.execute(others).fetchone()  # type: ignore[misc]
+            return bool(bytes_left < 4 * 2**20 and connected == 0)
+
+    def _state(self, name: str) -> tuple[object, ...]:
+        """Return what differs between copies as soon as anything but rows was changed in one of them."""
+        with psycopg.connect(self._of(name), autocommit=True) as connection:
+            catalogs = ("class", "attribute", "index", "constraint", "proc", "trigger", "namespace", "type", "policy")
+            # A copy has the template's very rows; what changes one, or adds one, is a later transaction.
+            found = [
+                connection.execute(f"SELECT count(*), max(xmin::text::bigint) FROM pg_{each}").fetchone()
+                for each in catalogs
+            ]
+            settings = (
+                "SELECT count(*) FROM pg_db_role_setting JOIN pg_database ON pg_database.oid = setdatabase "
+                "WHERE datname = current_database()"
+            )
+            versions = "SELECT string_agg(version_num, ',') FROM tierwright_alembic_version"
+            return (*found, connection.execute(settings).fetchone(), connection.execute(versions).fetchone())
 
     def drop(self, name: str) -> None:
         """Drop a database, whoever is still connected."""
