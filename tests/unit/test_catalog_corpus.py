@@ -285,6 +285,13 @@ CORPUS = [
     Bad("defaults.yaml", "tiers:\n  a: {is_default: true}\n  b: {is_default: true}\n", "a is the default already", 3),
     Bad("repeated.yaml", features(a="x.b, x.b", b=""), "named twice", 2),
     Bad(
+        "one-key-twice.yaml",
+        "features: {m.a: {feature_type: boolean, default_value: false}}\nmodels:\n"
+        "  a/b: {c: {model_type: chat, feature_key: m.a}}\n  a: {b/c: {model_type: chat, feature_key: m.a}}\n",
+        "a/b/c is also a model of the provider",
+        4,
+    ),
+    Bad(
         "needed-and-excluded.yaml",
         "features:\n  a.a: {feature_type: boolean, default_value: false}\n  a.b: {feature_type: boolean, "
         "default_value: false, depends_on: [a.a], conflicts_with: [a.a]}\n",

@@ -29,10 +29,22 @@ def flaws_in(document: CatalogDocument) -> Iterator[Flaw]:
     Raises:
         DependencyMissing: it has a JSON Schema, and the package jsonschema is not installed.
     """
-    found = [*_references(document), *_circles(document), *_values(document)]
+    found = [*_model_keys(document), *_references(document), *_circles(document), *_values(document)]
     yield from found
     if not found:  # what a tier grants is not known before its references are
         yield from _breaks(document)
+
+
+def _model_keys(document: CatalogDocument) -> Iterator[Flaw]:
+    """Yield models that everything which names a model by ``provider/model_id`` would take for another one."""
+    seen: dict[str, str] = {}
+    for provider, models in document.models.items():
+        for model_id in models:
+            key = f"{provider}/{model_id}"
+            if key in seen:
+                problem = f"{printable(key)} is also a model of the provider {printable(seen[key])}"
+                yield Flaw(("models", provider, model_id), problem)
+            seen[key] = provider
 
 
 def _references(document: CatalogDocument) -> Iterator[Flaw]:
