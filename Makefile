@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-WORKERS ?= 2
+# More than the two cores of the smallest machine: many tests wait for a server or a clock.
+WORKERS ?= 3
 
 .PHONY: demo test lint types docs lowest scripts wheel-smoke bench clean
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import cold, decisions, migrate, plots, queries, tables
+from benchmarks import catalog, cold, decisions, migrate, plots, queries, tables
 from benchmarks.common import RESULTS
 
 _QUICK = Path(__file__).parents[1] / "build" / "benchmarks"
 _SMALL = ["--features", "200", "--tiers", "10"]
-_RUNS = {"migrate": migrate.main, "queries": queries.main, "decisions": decisions.main, "cold": cold.main}
+_RUNS = {
+    "migrate": migrate.main,
+    "queries": queries.main,
+    "decisions": decisions.main,
+    "cold": cold.main,
+    "catalog": catalog.main,
+}
 _QUICKLY = {
     "migrate": ["--rows", "20000", "--rounds", "2", "--versions", "18"],
     "queries": ["--sizes", "1000", "10000", "--seconds", "0.3", "--versions", "18"],
     "decisions": [*_SMALL, "--tenants", "1000", "--populations", "1000", "10000", "--calls", "20000", "--rounds", "3"],
     "cold": [*_SMALL, "--tenants", "800", "--rounds", "3", "--resolutions", "5", "--versions", "18"],
+    "catalog": ["--quick"],
 }
 
 

@@ -25,6 +25,7 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
         "weight": ("decisions", "population", _weight),
         "cold-goals": ("cold", "databases", _cold_goals),
         "unknown": ("cold", "databases", lambda found: _cold(found, "unknown")),
+        "catalog": ("catalog", "measured", _catalog),
         "everything": ("cold", "databases", lambda found: _cold(found, "everything")),
     }
     made = {}
@@ -33,6 +34,23 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
         found = found.get(part) if part else found
         made[name] = make(found) if found else _MISSING
     return made
+
+
+def _catalog(measured: list[dict[str, Any]]) -> str:
+    rows = []
+    for each in measured:
+        goal = each["goal"]
+        kept = "" if goal is None else ("met" if each["seconds"] <= goal else "**missed**")
+        rows.append(
+            [
+                f"{each['database']}: {each['what'].replace('effect', 'plan and effect, tenants:')}",
+                f"{each['seconds']:.2f} s",
+                f"{each['worst']:.2f} s",
+                "" if goal is None else f"≤ {goal:g} s",
+                kept,
+            ]
+        )
+    return table(("", "median", "worst", "goal", ""), rows)
 
 
 def _goals(result: dict[str, Any]) -> str:

@@ -293,7 +293,8 @@ def test_a_licence_that_moves_to_another_tenant_is_lost_by_the_first(engine: Eng
         assert allowed(store)
         assert not allowed(store, "globex")
         Entitlements(session, store=store)
-        license = session.get_one(TenantLicense, ("acme", "main"))
+        license = session.get(TenantLicense, ("acme", "main"))
+        assert license is not None
         license.tenant_id = "globex"
         session.commit()
         assert not allowed(store)

@@ -154,7 +154,6 @@ CORPUS = [
     Bad("tag-own.yaml", "tiers: !secret x", "tag"),
     Bad("tag-int.yaml", "tiers: {t: {rank: !!int '1'}}", "tag"),
     Bad("tag-binary.yaml", "tiers: {t: {name: !!binary aGk=}}", "tag"),
-    Bad("deep-lists.yaml", "[" * DEEP, "nesting"),
     Bad("deep-maps.yaml", "{a: " * DEEP, "deeper than 64"),
     Bad("deep-blocks.yaml", "- " * DEEP, "deeper than 64"),
     Bad("deep-lines.yaml", "".join(" " * n + "a:\n" for n in range(500)), "deeper than 64", 65),
@@ -340,6 +339,14 @@ def test_a_malformed_document_is_refused_at_its_place(bad: Bad, tmp_path: Path) 
     assert len(raised.value.message) < 12_000
     str(raised.value).encode()  # printable anywhere
     json.dumps(raised.value.details)
+
+
+def test_deep_lists_are_refused_by_whoever_notices_first(tmp_path: Path) -> None:
+    """Newer versions of libyaml have a limit of their own, and read ahead."""
+    path = tmp_path / "deep-lists.yaml"
+    path.write_text("[" * DEEP)
+    with pytest.raises(DocumentInvalid, match="nesting|deeper than 64"):
+        load(path)
 
 
 @pytest.mark.parametrize("make", ["missing", "empty folder", "folder of one bad", "unreadable name"])
