@@ -345,7 +345,7 @@ def test_deep_lists_are_refused_by_whoever_notices_first(tmp_path: Path) -> None
     """Newer versions of libyaml have a limit of their own, and read ahead."""
     path = tmp_path / "deep-lists.yaml"
     path.write_text("[" * DEEP)
-    with pytest.raises(DocumentInvalid, match="nesting|deeper than 64"):
+    with pytest.raises(DocumentInvalid, match=r"nesting|deeper than 64"):
         load(path)
 
 
