@@ -106,7 +106,7 @@ class Statement:
     @classmethod
     def tenant(cls, engine: Engine) -> Statement:
         """Return what the store asks about a tenant that it does not know."""
-        return cls(TENANT, engine)
+        return cls(TENANT[engine.dialect.name], engine)
 
     @classmethod
     def everything(cls, engine: Engine) -> Statement:
