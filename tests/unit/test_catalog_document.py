@@ -324,7 +324,6 @@ def test_the_schema_is_one_and_accepts_the_full_example() -> None:
         assert not SCHEMA.is_valid(wrong), wrong
 
 
-@pytest.mark.skipif(not DEMO.exists(), reason="the demo's catalogue is not a document yet")
 def test_the_demo_catalogue_fits_the_schema() -> None:
     document = load(DEMO)
     SCHEMA.validate(json.loads(json.dumps(read_yaml(DEMO.read_text("utf-8")).value, default=str)))
