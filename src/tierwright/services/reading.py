@@ -96,7 +96,7 @@ def catalog_of(rows: Iterable[Row]) -> Catalog:
     Rows may have been written past the services. What cannot be read denies: a tier without a rank is left out, a
     feature whose links cannot be read needs a feature that nobody has.
     """
-    version = NO_VERSION
+    version, known = NO_VERSION, _known_grant
     features: list[Feature] = []
     tiers: list[Row] = []
     grants: dict[str, dict[str, Grant]] = defaultdict(dict)
@@ -104,12 +104,15 @@ def catalog_of(rows: Iterable[Row]) -> Catalog:
         kind, key, reference, document = row[0], row[1], row[2], row[3]
         if kind == Kind.GRANT:
             if key is not None:
-                grants[reference][key] = grant_of(document)
+                # Written out, as below: a call for each of thousands of rows costs more than what it does.
+                grants[reference][key] = known(document) if len(document) <= _SHORT else _grant(document)
         elif kind == Kind.FEATURE:
-            needed, excluded = keys_of(reference), keys_of(row[7])
+            needed = () if reference == "[]" else keys_of(reference)
+            excluded = () if row[7] == "[]" else keys_of(row[7])
             if excluded == _UNREADABLE:
                 needed, excluded = _UNREADABLE, ()
-            features.append(Feature(key, grant_of(document), row[4] not in _FALSE, row[5] in _TRUE, needed, excluded))
+            default = known(document) if len(document) <= _SHORT else _grant(document)
+            features.append(Feature(key, default, row[4] not in _FALSE, row[5] in _TRUE, needed, excluded))
         elif kind == Kind.TIER:
             if isinstance(row[6], int):
                 tiers.append(row)
