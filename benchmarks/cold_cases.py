@@ -211,6 +211,7 @@ def _first_load(url: str, truth: Truth) -> float:
     """Return the milliseconds until a new store on a new engine has answered its first question."""
     reading._known_grant.cache_clear()  # a new process has parsed no document yet
     reading._known_keys.cache_clear()
+    reading._known_feature.cache_clear()
     tenant, feature = truth.tenants[-1], truth.features[-1]
     gc.collect()
     start = time.perf_counter()

@@ -14,6 +14,7 @@ from tests.support import catalogue
 from tests.support.catalogue import TABLES
 from tierwright import Availability, Entitlements, Reason, SnapshotStore, Source
 from tierwright.errors import EntitlementsUnavailable, FeatureDenied, HistoryRequired, InvalidInput
+from tierwright.migrations import upgrade
 from tierwright.services.catalog_version import bump_catalog
 from tierwright.types import uuid7
 
@@ -339,3 +340,17 @@ def test_unavailable_is_an_error_where_a_mapping_is_asked_for(tmp_path: Any) -> 
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'no' / 'such' / 'folder.sqlite3'}")
     with SnapshotStore(engine, background=False) as store, pytest.raises(EntitlementsUnavailable):
         Entitlements(store=store).evaluate_all("acme")
+
+
+def test_what_fails_while_rows_are_fetched_is_an_error_of_sqlalchemy(tmp_path: Any) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'app.sqlite3'}")
+    upgrade(engine)
+    with engine.begin() as connection:
+        catalogue.feature(connection, "f.one")
+        catalogue.override(connection, "acme", "f.one", {"enabled": True})
+        connection.exec_driver_sql("UPDATE tenant_feature_override SET feature_value = CAST(x'ff' AS TEXT)")
+    with Session(engine) as session:
+        with pytest.raises(sa.exc.OperationalError, match="UTF-8"):
+            Entitlements(session).check("acme", "f.one")
+        assert not Entitlements(session).check("globex", "f.one"), "the connection is as good as before"
+    engine.dispose()

@@ -111,10 +111,9 @@ class CatalogSnapshot:
         """Return the table that every tenant with the same tiers shares."""
         found = self._tables.get(tier_ids)
         if found is None:
-            spoken = self._spoken(tier_ids)
-            unspoken = self._unspoken
+            speakers, unspoken = list(self._speakers(tier_ids)), self._unspoken
             decisions = {
-                key: first_voice(feature, spoken[key]) if key in spoken else unspoken[key]
+                key: first_voice(feature, voices) if (voices := _about(key, speakers)) else unspoken[key]
                 for key, feature in self.features.items()
             }
             found = table_of(self._settled(decisions))
@@ -164,14 +163,6 @@ class CatalogSnapshot:
                 own = Source.TIER if tier.id == tier_id else Source.BASE_TIER
                 yield tier, own if tier_ids else Source.DEFAULT_TIER
 
-    def _spoken(self, tier_ids: tuple[Hashable, ...]) -> dict[str, list[Voice]]:
-        """Return by feature key what the tiers and their bases say, the strongest first."""
-        spoken: dict[str, list[Voice]] = {}
-        for tier, source in self._speakers(tier_ids):
-            for key, grant in tier.grants.items():
-                spoken.setdefault(key, []).append(Voice(grant, source, tier.key))
-        return spoken
-
     def _overridden(self, table: Table, tier_ids: tuple[Hashable, ...], given: Mapping[str, Override]) -> Table:
         """Return ``table`` with the overridden features, and all that they are linked with, decided anew."""
         return overlaid(table, self.some(given.keys(), tier_ids, given))
@@ -195,11 +186,9 @@ def _override(override: Override | None) -> Iterator[Voice]:
         yield Voice(override.grant, Source.OVERRIDE, None, override.expires_at)
 
 
-def _about(key: str, speakers: Iterable[tuple[Tier, Source]]) -> Iterator[Voice]:
-    for tier, source in speakers:
-        grant = tier.grants.get(key)
-        if grant is not None:
-            yield Voice(grant, source, tier.key)
+def _about(key: str, speakers: Iterable[tuple[Tier, Source]]) -> list[Voice]:
+    """Return what the tiers and their bases say about a feature, the strongest first."""
+    return [Voice(grant, source, tier.key) for tier, source in speakers if (grant := tier.grants.get(key)) is not None]
 
 
 def _is_open(window: License | Override, at: datetime) -> bool:

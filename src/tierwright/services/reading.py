@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -56,7 +57,7 @@ class TenantFacts:
 
 def read_catalog(connection: Connection) -> Catalog:
     """Return the whole catalogue, by one statement."""
-    return catalog_of(connection.execute(CATALOG))
+    return catalog_of(_rows(connection, CATALOG))
 
 
 def read_tenant(connection: Connection, tenant_id: str) -> TenantFacts:
@@ -65,7 +66,7 @@ def read_tenant(connection: Connection, tenant_id: str) -> TenantFacts:
     Args:
         tenant_id: in its canonical form.
     """
-    return tenant_of(connection.execute(TENANT[connection.dialect.name], {"tenant_id": tenant_id}))
+    return tenant_of(_rows(connection, TENANT[connection.dialect.name], tenant_id))
 
 
 def read_everything(connection: Connection, tenant_id: str) -> tuple[Catalog, TenantFacts]:
@@ -74,7 +75,7 @@ def read_everything(connection: Connection, tenant_id: str) -> tuple[Catalog, Te
     Args:
         tenant_id: in its canonical form.
     """
-    rows = connection.execute(EVERYTHING[connection.dialect.name], {"tenant_id": tenant_id}).all()
+    rows = _rows(connection, EVERYTHING[connection.dialect.name], tenant_id)
     return catalog_of(rows), tenant_of(rows)
 
 
@@ -107,21 +108,19 @@ def catalog_of(rows: Iterable[Row]) -> Catalog:
                 # Written out, as below: a call for each of thousands of rows costs more than what it does.
                 grants[reference][key] = known(document) if len(document) <= _SHORT else _grant(document)
         elif kind == Kind.FEATURE:
-            needed = () if reference == "[]" else keys_of(reference)
-            excluded = () if row[7] == "[]" else keys_of(row[7])
-            if excluded == _UNREADABLE:
-                needed, excluded = _UNREADABLE, ()
-            default = known(document) if len(document) <= _SHORT else _grant(document)
-            features.append(Feature(key, default, row[4] not in _FALSE, row[5] in _TRUE, needed, excluded))
+            is_short = len(reference) + len(document) + len(row[7]) <= _SHORT
+            features.append(
+                (_known_feature if is_short else _feature)(key, reference, document, row[4], row[5], row[7])
+            )
         elif kind == Kind.TIER:
             if isinstance(row[6], int):
                 tiers.append(row)
         elif kind == Kind.STATE:
             version = version_of(row)
-    made = [
+    compiled = [
         Tier(row[2], row[1], grants.get(row[2], {}), row[6], row[3], row[4] in _TRUE, row[5] in _TRUE) for row in tiers
     ]
-    return Catalog(CatalogSnapshot(features, made), version)
+    return Catalog(CatalogSnapshot(features, compiled), version)
 
 
 def tenant_of(rows: Iterable[Row]) -> TenantFacts:
@@ -174,6 +173,13 @@ def keys_of(document: str) -> tuple[str, ...]:
     return _known_keys(document) if len(document) <= _SHORT else _keys(document)
 
 
+def _feature(key: str, depends_on: str, default: str, is_premium: Any, is_active: Any, conflicts_with: str) -> Feature:
+    needed, excluded = keys_of(depends_on), keys_of(conflicts_with)
+    if excluded == _UNREADABLE:
+        needed, excluded = _UNREADABLE, ()
+    return Feature(key, grant_of(default), is_premium not in _FALSE, is_active in _TRUE, needed, excluded)
+
+
 def _grant(document: str) -> Grant:
     try:
         return Grant.from_document(_parsed(document))
@@ -191,6 +197,23 @@ def _keys(document: str) -> tuple[str, ...]:
 #: Short documents recur; a cache of long ones would be counted by number, and not by their size.
 _known_grant = lru_cache(maxsize=8192)(_grant)
 _known_keys = lru_cache(maxsize=8192)(_keys)
+_known_feature = lru_cache(maxsize=8192)(_feature)
+
+
+def _rows(connection: Connection, statement: sa.CompoundSelect[Any], tenant_id: str | None = None) -> Sequence[Row]:
+    """Return the rows as the driver makes them; a Row around each would cost a quarter of the query again.
+
+    Raises:
+        DBAPIError: as of any execution; SQLite computes most rows only when they are fetched.
+    """
+    result = connection.execute(statement, None if tenant_id is None else {"tenant_id": tenant_id})
+    dbapi = connection.dialect.loaded_dbapi
+    try:
+        return result.cursor.fetchall()
+    except dbapi.Error as error:
+        raise DBAPIError.instance(str(statement), None, error, dbapi.Error, dialect=connection.dialect) from error
+    finally:
+        result.close()
 
 
 def _window_of(row: Row) -> tuple[datetime | None, datetime | None] | None:
