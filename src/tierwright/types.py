@@ -82,6 +82,10 @@ class AuditAction(StrEnum):
     IMPORTED = "imported"
     PURGED = "purged"
     ROTATED = "rotated"
+    REVEALED = "revealed"
+    RESTORED = "restored"
+    ARCHIVED = "archived"
+    ERASED = "erased"
 
 
 def utc_now() -> datetime:

@@ -66,12 +66,15 @@ class Check:
 class Trigger:
     """A trigger, with one complete list of statements that create it per dialect.
 
-    ``create`` maps ``"sqlite"`` and ``"postgresql"`` to statements; the last one is the ``CREATE TRIGGER``.
+    ``create`` maps ``"sqlite"`` and ``"postgresql"`` to statements; the last one is the ``CREATE TRIGGER``, which
+    PostgreSQL is given as ``pg_get_triggerdef`` writes it. ``body`` is the PL/pgSQL of the PostgreSQL function of the
+    trigger's own name, which is then made, compared and dropped with it.
     """
 
     name: str
     table: str
     create: Mapping[str, tuple[str, ...]]
+    body: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from sqlalchemy.schema import MetaData, Table
 from tierwright.errors import DatabaseUrlMissing, RevisionUnknown, TierwrightError
 from tierwright.migrations import offline
 from tierwright.migrations.definitions import Definition
+from tierwright.migrations.names import TABLE_NAMES
 from tierwright.migrations.operations import dialect_of
-from tierwright.migrations.options import OPTIONS_KEY, SURVEYED_KEY, MigrationOptions, options_of
+from tierwright.migrations.options import DROPPED_KEY, OPTIONS_KEY, SURVEYED_KEY, MigrationOptions, options_of
 from tierwright.migrations.session import migration_session
 from tierwright.migrations.urls import migration_engine
 
@@ -85,8 +86,10 @@ def _migrate(context: Any, connection: Connection, options: MigrationOptions) ->
     heads = migration.get_current_heads()
     refuse_unknown(context.script, heads)
     steps = list(migration.opts["fn"](heads, migration))  # once: some commands print while they plan
+    dropped = dropped_tables(steps)
+    migration = configure(context, connection, options, **{DROPPED_KEY: dropped})
     surveyed = survey(migration, steps)
-    settings: dict[str, Any] = {"fn": lambda _heads, _context: iter(steps)}
+    settings: dict[str, Any] = {"fn": lambda _heads, _context: iter(steps), DROPPED_KEY: dropped}
     if connection.dialect.name == "postgresql":
         connection.commit()  # Alembic opens a transaction per revision, and rows may change before each
     else:
@@ -121,20 +124,24 @@ def survey(migration: MigrationContext, steps: Sequence[Any]) -> list[Definition
     """
     dialect = dialect_of(Operations(migration))
     surveyed: list[Definition] = []
-    dropped: list[str] = []
-    for step in steps:
-        if not isinstance(step, RevisionStep):
-            continue
-        if not step.is_upgrade:
-            dropped.extend(getattr(step.revision.module, "CREATES", ()))
-            continue
+    revisions = [step for step in steps if isinstance(step, RevisionStep)]
+    if revisions:
+        dialect.refuse_hidden_rows(TABLE_NAMES)
+    for step in revisions:
         module = step.revision.module
-        dialect.refuse_taken_names(getattr(module, "CREATES", ()))
-        definitions = getattr(module, "ENSURES", ())
+        if step.is_upgrade:
+            dialect.refuse_taken_names(getattr(module, "CREATES", ()))
+        definitions = getattr(module, "ENSURES" if step.is_upgrade else "RESTORES", ())
         dialect.survey(definitions)
         surveyed.extend(definitions)
-    dialect.refuse_dependents(dropped)
+    dialect.refuse_dependents(dropped_tables(steps))
     return surveyed
+
+
+def dropped_tables(steps: Sequence[Any]) -> tuple[str, ...]:
+    """Return the tables that a run drops on its way down."""
+    down = [step for step in steps if isinstance(step, RevisionStep) and not step.is_upgrade]
+    return tuple(table for step in down for table in getattr(step.revision.module, "CREATES", ()))
 
 
 def _drop_version_table(connection: Connection, options: MigrationOptions) -> None:

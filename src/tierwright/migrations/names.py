@@ -5,6 +5,9 @@ from __future__ import annotations
 VERSION_TABLE = "tierwright_alembic_version"
 BRANCH_LABEL = "tierwright"
 
+#: The row-level security policy of the roles that see every tenant's rows (`tierwright db isolation enable`).
+ADMIN_POLICY = "tierwright_admin"
+
 #: Every table of the chain at head, parents before children.
 TABLE_NAMES = (
     "feature_registry",

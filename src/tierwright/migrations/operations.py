@@ -94,9 +94,11 @@ class Ensure(_OnDefinitions):
         operations.invoke(cls([Check(name, table, condition)]))
 
     @classmethod
-    def trigger(cls, operations: Operations, name: str, table: str, create: dict[str, tuple[str, ...]]) -> None:
-        """Make a trigger exist; ``create`` holds its statements per dialect."""
-        operations.invoke(cls([Trigger(name, table, create)]))
+    def trigger(
+        cls, operations: Operations, name: str, table: str, create: dict[str, tuple[str, ...]], **options: Any
+    ) -> None:
+        """Make a trigger exist; ``create`` holds its statements per dialect, the option is ``body``."""
+        operations.invoke(cls([Trigger(name, table, create, **options)]))
 
     @classmethod
     def column(cls, operations: Operations, table: str, column: Any) -> None:

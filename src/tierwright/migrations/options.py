@@ -18,6 +18,8 @@ Progress = Callable[[str], None]
 OPTIONS_KEY = "tierwright_options"
 #: The key in ``MigrationContext.opts`` of the definitions that this transaction has surveyed already.
 SURVEYED_KEY = "tierwright_surveyed"
+#: The key in ``MigrationContext.opts`` of the tables that a later step of this run drops.
+DROPPED_KEY = "tierwright_dropped"
 
 
 @dataclass(frozen=True)

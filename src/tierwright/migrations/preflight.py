@@ -67,8 +67,8 @@ def refuse(found: list[Finding]) -> None:
         for finding in found
     ]
     raise DirtyData(
-        "Rows in the database would break constraints that this upgrade adds:\n" + "\n".join(lines) + "\n",
-        remedy="Correct or delete them (each query above lists its rows), then run the upgrade again.",
+        "Rows in the database would break constraints that this revision adds:\n" + "\n".join(lines) + "\n",
+        remedy="Correct or delete them (each query above lists its rows), then run it again.",
         details={"findings": [asdict(finding) for finding in found]},
     )
 

@@ -57,9 +57,10 @@ def repair(
 
 
 def ensured(revision: str) -> list[Definition]:
-    """Return what the revisions up to ``revision`` ensure."""
+    """Return what the revisions up to ``revision`` ensure; where two define the same object, as the later one does."""
     applied = reversed(list(chain().iterate_revisions(revision, "base")))
-    return [definition for step in applied for definition in getattr(step.module, "ENSURES", ())]
+    definitions = [definition for step in applied for definition in getattr(step.module, "ENSURES", ())]
+    return list({(definition.table, definition.name): definition for definition in definitions}.values())
 
 
 def _current(connection: Connection, options: MigrationOptions) -> str:

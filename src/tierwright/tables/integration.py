@@ -11,6 +11,7 @@ from sqlmodel import Relationship, SQLModel
 
 from tierwright.tables import base
 from tierwright.tables.feature import FeatureRegistry
+from tierwright.tables.guards import keep_tenant
 from tierwright.tables.inputs import (
     FeatureKey,
     FeatureKeys,
@@ -109,6 +110,9 @@ class TenantIntegrationConfig(SQLModel, table=True):
         base.index("idx_tenant_integration_active", "tenant_id", "is_enabled"),
         {"info": dict(base.INFO)},
     )
+
+
+keep_tenant(TenantIntegrationConfig)
 
 
 class IntegrationInput(InputSchema):

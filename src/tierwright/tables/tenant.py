@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from sqlmodel import SQLModel
 
 from tierwright.tables import base
+from tierwright.tables.guards import keep_tenant
 from tierwright.tables.inputs import (
     FeatureKey,
     Id,
@@ -68,6 +69,10 @@ class TenantFeatureOverride(SQLModel, table=True):
         base.index("idx_tenant_override_feature", "feature_key"),
         {"info": dict(base.INFO)},
     )
+
+
+keep_tenant(TenantLicense)
+keep_tenant(TenantFeatureOverride)
 
 
 class TenantLicenseInput(InputSchema):

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from tierwright.errors import MigrationError, ObjectNameTaken, TableNameTaken
 from tierwright.migrations import preflight
 from tierwright.migrations.definitions import Column, Definition
-from tierwright.migrations.options import SURVEYED_KEY, MigrationOptions, options_of
+from tierwright.migrations.options import DROPPED_KEY, SURVEYED_KEY, MigrationOptions, options_of
 
 
 class Dialect(ABC):
@@ -59,16 +59,34 @@ class Dialect(ABC):
         Raises:
             ObjectNameTaken: see :meth:`missing`.
             MigrationError: see :meth:`refuse_impossible`.
+            PrivilegeMissing: see :meth:`refuse_hidden_rows`.
             DirtyData: rows break a constraint.
         """
         if self.context.as_sql:
             self.render_survey(definitions)
             return
         surveyed = self.context.opts.get(SURVEYED_KEY, ())
-        unseen = [wanted for wanted in definitions if not any(wanted is seen for seen in surveyed)]
+        unseen = [wanted for wanted in self.lasting(definitions) if not any(wanted is seen for seen in surveyed)]
+        self.refuse_hidden_rows([definition.table for definition in unseen])
         missing = self.missing(unseen)
         self.refuse_impossible(missing)
         preflight.refuse(preflight.findings(self.connection, missing))
+
+    def lasting(self, definitions: Sequence[Definition]) -> list[Definition]:
+        """Return those of ``definitions`` whose table this run does not drop in a later step.
+
+        Rows that are about to go with their table must not hold up the way down, nor be copied for it.
+        """
+        dropped = self.context.opts.get(DROPPED_KEY, ())
+        return [definition for definition in definitions if definition.table not in dropped]
+
+    @abstractmethod
+    def refuse_hidden_rows(self, tables: Sequence[str]) -> None:
+        """Refuse if the database hides rows of ``tables`` from us: a survey would find nothing, and say all is well.
+
+        Raises:
+            PrivilegeMissing: with the tables.
+        """
 
     @abstractmethod
     def refuse_impossible(self, missing: Sequence[Definition]) -> None:

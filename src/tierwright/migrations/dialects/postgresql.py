@@ -11,13 +11,14 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy.exc import IntegrityError
 
-from tierwright.errors import MigrationError
+from tierwright.errors import MigrationError, PrivilegeMissing
 from tierwright.migrations import preflight
 from tierwright.migrations.definitions import Check, Column, Constraint, Definition, ForeignKey, Index, Trigger
 from tierwright.migrations.dialects import postgresql_catalog as catalog
 from tierwright.migrations.dialects import postgresql_script as script
 from tierwright.migrations.dialects.base import Dialect, name_taken
 from tierwright.migrations.dialects.postgresql_locks import StatementRunner
+from tierwright.migrations.names import ADMIN_POLICY
 
 
 class PostgresqlDialect(Dialect):
@@ -27,7 +28,7 @@ class PostgresqlDialect(Dialect):
         if self.context.as_sql:
             script.ensure(self.operations, definitions)
             return
-        missing = self.missing(definitions)
+        missing = self.missing(self.lasting(definitions))
         with self.context.autocommit_block():
             for definition in missing:
                 self._ensure_one(definition)
@@ -48,6 +49,17 @@ class PostgresqlDialect(Dialect):
 
     def dependents(self, tables: Sequence[str]) -> list[str]:
         return catalog.dependents(self.connection, tables)
+
+    def refuse_hidden_rows(self, tables: Sequence[str]) -> None:
+        hidden = catalog.hidden_tables(self.connection, tables)
+        if hidden:
+            role = self.connection.exec_driver_sql("SELECT current_user").scalar_one()
+            raise PrivilegeMissing(
+                f"Row-level security hides rows of {', '.join(hidden)} from the role {role}.",
+                remedy=f"Make it a member of a role of the policy {ADMIN_POLICY} (GRANT ... TO ..., with INHERIT): "
+                "`tierwright db isolation status` names it.",
+                details={"tables": hidden, "role": role},
+            )
 
     def refuse_impossible(self, missing: Sequence[Definition]) -> None:
         """A host may have partitioned a table of ours, and CONCURRENTLY does not work on the parent."""
@@ -71,8 +83,7 @@ class PostgresqlDialect(Dialect):
             found = catalog.constraint(self.connection, definition.table, definition.name)
             return found is not None and found == catalog.canonical(self.connection, definition)
         if isinstance(definition, Trigger):
-            found = catalog.trigger(self.connection, definition.table, definition.name)
-            return found is not None and script.folded(found) == script.folded(definition.create["postgresql"][-1])
+            return self._trigger_exists(definition)
         return not self.missing_column(definition)
 
     def _index_exists(self, index: Index) -> bool:
@@ -83,16 +94,28 @@ class PostgresqlDialect(Dialect):
             raise name_taken("index", index.name, f"a {found.kind} of that name belongs to {found.table}")
         return found.valid and found.definition == script.index_definition(index)
 
+    def _trigger_exists(self, trigger: Trigger) -> bool:
+        """Tell whether trigger and function are there as defined; a function of its name that is not its is refused."""
+        found = catalog.trigger(self.connection, trigger.table, trigger.name)
+        is_right = found is not None and script.folded(found) == script.folded(trigger.create["postgresql"][-1])
+        if not trigger.body:
+            return is_right
+        function = catalog.function(self.connection, trigger.name)
+        if function == trigger.body:
+            return is_right
+        if function is not None and not catalog.runs_own_function(self.connection, trigger.table, trigger.name):
+            raise name_taken("function", f"{trigger.name}()", "a function of that name exists, and is not ours")
+        return False
+
     def _ensure_one(self, definition: Definition) -> None:
         self.options.announce(f"creating {definition.name} on {definition.table}")
         if isinstance(definition, Column):
             self.operations.add_column(definition.table, definition.column)
-            return
-        self._discard_one(definition)
-        if isinstance(definition, Index):
+        elif isinstance(definition, Index):
+            self._discard_index(definition)
             self._create_index(definition)
         elif isinstance(definition, Trigger):
-            for statement in definition.create["postgresql"]:
+            for statement in script.create_trigger(definition):
                 self._run.short(statement)
         else:
             self._create_constraint(definition)
@@ -107,14 +130,28 @@ class PostgresqlDialect(Dialect):
             raise
 
     def _create_constraint(self, constraint: Constraint) -> None:
-        """Add the constraint for new rows, then check the old ones; a bad row leaves nothing behind."""
-        self._run.short(script.add_constraint(constraint))
+        """Enforce the constraint for new rows, then check the old ones; a bad row leaves what was there before.
+
+        One of its name with another definition is replaced in the same statement: at no moment does neither hold.
+        """
+        before = catalog.constraint(self.connection, constraint.table, constraint.name)
+        add = script.add_constraint if before is None else script.replace_constraint
+        self._run.short(add(constraint))
         try:
             self._run.short(script.validate_constraint(constraint))
         except IntegrityError:
-            self._discard_one(constraint)
+            self._put_back(constraint, before)
             preflight.refuse(preflight.findings(self.connection, [constraint]))
             raise
+
+    def _put_back(self, constraint: Constraint, before: str | None) -> None:
+        if before is None:
+            self._discard_one(constraint)
+            return
+        clause, _, _ = before.partition(" NOT VALID")
+        self._run.short(script.replace_constraint(constraint, clause))
+        if clause == before:
+            self._run.short(script.validate_constraint(constraint))
 
     def _discard_one(self, definition: Definition) -> None:
         if isinstance(definition, Index):
@@ -122,9 +159,19 @@ class PostgresqlDialect(Dialect):
         elif isinstance(definition, ForeignKey | Check):
             self._run.short(script.drop_constraint(definition))
         elif isinstance(definition, Trigger):
-            self._run.short(f"DROP TRIGGER IF EXISTS {definition.name} ON {definition.table}")
+            self._discard_trigger(definition)
         elif not self.missing_column(definition):
             self.operations.drop_column(definition.table, definition.name)
+
+    def _discard_trigger(self, trigger: Trigger) -> None:
+        """Drop the trigger, and the function if it is the trigger's or what an interrupted run of ours left of it."""
+        is_ours = bool(trigger.body) and (
+            catalog.runs_own_function(self.connection, trigger.table, trigger.name)
+            or catalog.function(self.connection, trigger.name) == trigger.body
+        )
+        self._run.short(script.drop_trigger(trigger))
+        if is_ours:
+            self._run.short(script.drop_function(trigger))
 
     def _discard_index(self, index: Index) -> None:
         found = catalog.relation(self.connection, index.name)

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from sqlalchemy.engine import Connection
 
 from tierwright.migrations.definitions import Check, Constraint
+from tierwright.migrations.names import ADMIN_POLICY
 
+#: SQL for the source of the function ``p``; with what a trigger's function of ours has not, so that it differs then.
+FUNCTION_TEXT = (
+    "p.prosrc || CASE WHEN p.prosecdef THEN ' SECURITY DEFINER' ELSE '' END || coalesce(' ' || p.proconfig::text, '') "
+    "|| CASE WHEN p.prorettype = 'trigger'::regtype THEN '' ELSE ' RETURNS ' || p.prorettype::regtype END"
+)
 _KINDS = {"i": "index", "I": "index", "r": "table", "p": "table", "v": "view", "m": "view", "S": "sequence"}
 
 
@@ -99,17 +105,61 @@ def constraint(connection: Connection, table: str, name: str) -> str | None:
 
 
 def trigger(connection: Connection, table: str, name: str) -> str | None:
-    """Return the definition of an enabled trigger of ``table``; a disabled one counts as missing."""
+    """Return the definition of an enabled trigger of ``table``; one that never fires counts as missing."""
     found = connection.exec_driver_sql(
         """
         SELECT pg_get_triggerdef(oid, true) AS definition FROM pg_trigger
         WHERE tgrelid = (SELECT oid FROM pg_class
                          WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relname = %s)
-          AND tgname = %s AND tgenabled <> 'D'
+          AND tgname = %s AND tgenabled IN ('O', 'A')
         """,
         (table, name),
     ).one_or_none()
     return None if found is None else str(found.definition)
+
+
+def function(connection: Connection, name: str) -> str | None:
+    """Return the source of the function ``name()``, with what is unusual for a trigger's; None if there is none."""
+    found = connection.exec_driver_sql(
+        f"SELECT {FUNCTION_TEXT} AS source FROM pg_proc p "
+        "WHERE pronamespace = quote_ident(current_schema())::regnamespace AND proname = %s AND pronargs = 0",
+        (name,),
+    ).one_or_none()
+    return None if found is None else str(found.source)
+
+
+def runs_own_function(connection: Connection, table: str, name: str) -> bool:
+    """Tell whether ``table`` has the trigger ``name`` and it runs the function of the same name beside it."""
+    found = connection.exec_driver_sql(
+        """
+        SELECT 1 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid
+        WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relname = %s AND t.tgname = %s
+          AND p.pronamespace = c.relnamespace AND p.proname = t.tgname
+        """,
+        (table, name),
+    )
+    return found.first() is not None
+
+
+def hidden_tables(connection: Connection, tables: Sequence[str]) -> list[str]:
+    """Return those of ``tables`` of which row-level security may hide rows from the current role.
+
+    It hides none from a role that inherits one of the policy for administrators, unless somebody restricts that too.
+    """
+    rows = connection.exec_driver_sql(
+        """
+        SELECT c.relname FROM pg_class c
+        WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relname = ANY(%(tables)s)
+          AND row_security_active(c.oid)
+          AND (EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND NOT p.polpermissive)
+               OR NOT EXISTS (SELECT FROM pg_policy p, unnest(p.polroles) AS role
+                              WHERE p.polrelid = c.oid AND p.polname = %(policy)s AND p.polpermissive
+                                AND p.polcmd = '*' AND pg_has_role(role, 'USAGE')))
+        ORDER BY c.relname
+        """,
+        {"tables": list(tables), "policy": ADMIN_POLICY},
+    )
+    return [str(row.relname) for row in rows]
 
 
 def canonical(connection: Connection, wanted: Constraint) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.engine import Connection
 
-from tierwright.migrations.dialects.postgresql_catalog import index_body
+from tierwright.migrations.dialects.postgresql_catalog import FUNCTION_TEXT, index_body
 
 Description = dict[str, dict[str, str]]
 
@@ -51,10 +51,13 @@ _INDEXES = """
       AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x'))
     ORDER BY c.relname, x.relname
 """
-_TRIGGERS = """
+# A trigger of ours has a function of its own name; whoever empties that has disabled the trigger.
+_TRIGGERS = f"""
     SELECT c.relname AS "table", 'triggers' AS kind, t.tgname AS name,
-           pg_get_triggerdef(t.oid, true) || CASE WHEN t.tgenabled = 'D' THEN ' DISABLED' ELSE '' END AS definition
-    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+           pg_get_triggerdef(t.oid, true)
+           || CASE WHEN p.proname = t.tgname THEN ' AS ' || {FUNCTION_TEXT} ELSE '' END
+           || CASE WHEN t.tgenabled IN ('O', 'A') THEN '' ELSE ' DISABLED' END AS definition
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid
     WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
       AND c.relname = ANY(%(tables)s) AND NOT t.tgisinternal
     ORDER BY c.relname, t.tgname

@@ -6,6 +6,7 @@ again after a failure, because what it adds it first drops.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 
@@ -40,6 +41,14 @@ def add_constraint(constraint: Constraint) -> str:
     return f"ALTER TABLE {constraint.table} ADD CONSTRAINT {constraint.name} {constraint.clause} NOT VALID"
 
 
+def replace_constraint(constraint: Constraint, clause: str | None = None) -> str:
+    """Return the statement that does the same where one of that name may stand, which goes at the same moment."""
+    return (
+        f"ALTER TABLE {constraint.table} DROP CONSTRAINT IF EXISTS {constraint.name}, "
+        f"ADD CONSTRAINT {constraint.name} {clause or constraint.clause} NOT VALID"
+    )
+
+
 def validate_constraint(constraint: Constraint) -> str:
     """Return the statement that checks the rows that were there before."""
     return f"ALTER TABLE {constraint.table} VALIDATE CONSTRAINT {constraint.name}"
@@ -48,6 +57,30 @@ def validate_constraint(constraint: Constraint) -> str:
 def drop_constraint(constraint: Constraint) -> str:
     """Return the statement that removes the constraint if it is there."""
     return f"ALTER TABLE {constraint.table} DROP CONSTRAINT IF EXISTS {constraint.name}"
+
+
+def create_trigger(trigger: Trigger) -> list[str]:
+    """Return the statements that make the trigger, and its function if it has one of its own.
+
+    They replace what has the trigger's name, and turn on one that was disabled.
+    """
+    function = (
+        f"CREATE OR REPLACE FUNCTION {trigger.name}() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$tierwright${trigger.body}$tierwright$"
+    )
+    *before, create = trigger.create["postgresql"]
+    replace = create.replace("CREATE TRIGGER", "CREATE OR REPLACE TRIGGER", 1)
+    return [*([function] if trigger.body else []), *before, replace]
+
+
+def drop_trigger(trigger: Trigger) -> str:
+    """Return the statement that removes the trigger if it is there."""
+    return f"DROP TRIGGER IF EXISTS {trigger.name} ON {trigger.table}"
+
+
+def drop_function(trigger: Trigger) -> str:
+    """Return the statement that removes the function of the trigger's own name if it is there."""
+    return f"DROP FUNCTION IF EXISTS {trigger.name}()"
 
 
 def folded(sql: str) -> str:
@@ -67,7 +100,8 @@ def discard(operations: Operations, definitions: Sequence[Definition]) -> None:
     """Write the statements that remove ``definitions``, each outside of a transaction."""
     with operations.get_context().autocommit_block():
         for definition in definitions:
-            operations.execute(_drop_statement(definition))
+            for statement in _drop_statements(definition):
+                operations.execute(statement)
 
 
 def survey(operations: Operations, definitions: Sequence[Definition]) -> None:
@@ -76,13 +110,15 @@ def survey(operations: Operations, definitions: Sequence[Definition]) -> None:
         query = _survey_query(definition)
         if query is None:
             continue
-        message = (
-            f"tierwright: rows in {definition.table} break {definition.name}; nothing was changed by this revision"
+        problem = (
+            f"a function {definition.name}() exists that is not ours"
+            if isinstance(definition, Trigger)
+            else f"rows in {definition.table} break {definition.name}"
         )
-        hint = f"List them: {query}"
+        message = f"tierwright: {problem}; nothing was changed by this revision"
         operations.execute(
             f"DO $tierwright$ BEGIN IF EXISTS ({query}) THEN "
-            f"RAISE EXCEPTION USING MESSAGE = {_literal(message)}, HINT = {_literal(hint)}, "
+            f"RAISE EXCEPTION USING MESSAGE = {_literal(message)}, HINT = {_literal(f'List them: {query}')}, "
             "ERRCODE = 'check_violation'; END IF; END $tierwright$"
         )
 
@@ -96,20 +132,20 @@ def _ensure_statements(operations: Operations, definition: Definition) -> list[s
         # CONCURRENTLY waits for old transactions, and nobody waits for it: it needs no lock_timeout.
         # The DROP removes an invalid index of a failed run, which IF NOT EXISTS alone would take for a good one.
         build = create_index(definition, guard="IF NOT EXISTS ")
-        return ["SET lock_timeout = 0", _drop_statement(definition), build, "SET lock_timeout = '2s'"]
+        return ["SET lock_timeout = 0", *_drop_statements(definition), build, "SET lock_timeout = '2s'"]
     if isinstance(definition, Trigger):
-        return [_drop_statement(definition), *definition.create["postgresql"]]
-    return [drop_constraint(definition), add_constraint(definition), validate_constraint(definition)]
+        return create_trigger(definition)
+    return [replace_constraint(definition), validate_constraint(definition)]
 
 
-def _drop_statement(definition: Definition) -> str:
+def _drop_statements(definition: Definition) -> list[str]:
     if isinstance(definition, Index):
-        return f"DROP INDEX CONCURRENTLY IF EXISTS {definition.name}"
+        return [f"DROP INDEX CONCURRENTLY IF EXISTS {definition.name}"]
     if isinstance(definition, Trigger):
-        return f"DROP TRIGGER IF EXISTS {definition.name} ON {definition.table}"
+        return [drop_trigger(definition), *([drop_function(definition)] if definition.body else [])]
     if isinstance(definition, Column):
-        return f"ALTER TABLE {definition.table} DROP COLUMN IF EXISTS {definition.name}"
-    return drop_constraint(definition)
+        return [f"ALTER TABLE {definition.table} DROP COLUMN IF EXISTS {definition.name}"]
+    return [drop_constraint(definition)]
 
 
 def _survey_query(definition: Definition) -> str | None:
@@ -119,6 +155,12 @@ def _survey_query(definition: Definition) -> str | None:
         return f"SELECT 1 FROM {definition.table} WHERE NOT ({definition.condition})"
     if isinstance(definition, Index) and definition.unique:
         return preflight.duplicate_query(definition)
+    if isinstance(definition, Trigger) and definition.body:
+        return (
+            f"SELECT oid::regprocedure FROM pg_proc WHERE proname = '{definition.name}' AND pronargs = 0 "
+            "AND pronamespace = quote_ident(current_schema())::regnamespace "
+            f"AND md5(prosrc) <> '{hashlib.md5(definition.body.encode(), usedforsecurity=False).hexdigest()}'"
+        )
     return None
 
 

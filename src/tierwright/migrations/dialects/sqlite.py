@@ -25,7 +25,7 @@ class SqliteDialect(Dialect):
 
     def ensure(self, definitions: Sequence[Definition]) -> None:
         self._refuse_offline()
-        missing = self.missing(definitions)
+        missing = self.missing(self.lasting(definitions))
         for column in missing:
             if isinstance(column, Column):
                 self.operations.add_column(column.table, column.column)
@@ -58,6 +58,9 @@ class SqliteDialect(Dialect):
 
     def dependents(self, tables: Sequence[str]) -> list[str]:
         return dependents(self.connection, tables)
+
+    def refuse_hidden_rows(self, tables: Sequence[str]) -> None:
+        """SQLite hides nothing."""
 
     def refuse_impossible(self, missing: Sequence[Definition]) -> None:
         """Everything is possible: a table is rebuilt."""

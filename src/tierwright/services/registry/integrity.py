@@ -1,8 +1,8 @@
 """What a constraint that was hit means, by its name, in one place.
 
-PostgreSQL tells the name. SQLite tells the columns of a unique one, the name of a check, and nothing at all of a
-foreign key; its texts ``UNIQUE constraint failed: table.column, table.column`` and ``CHECK constraint failed: name``
-are read because there is nothing else (https://www.sqlite.org/rescode.html#constraint_unique).
+PostgreSQL tells the name. SQLite tells the columns of a unique one, the name of a check or of a trigger of ours, and
+nothing at all of a foreign key; its texts ``UNIQUE constraint failed: table.column, table.column`` and ``CHECK
+constraint failed: name`` are read because there is nothing else (https://www.sqlite.org/rescode.html#constraint_unique).
 
 The services validate under their locks, so these errors come from what was written past them, or from a race of
 transactions that see an older state (REPEATABLE READ).
@@ -22,6 +22,7 @@ from sqlmodel import SQLModel
 from tierwright.errors import AlreadyExists, InvalidInput, ReferenceUnknown, StillInUse, TierwrightError
 from tierwright.services.transactions import retry, typed_retries
 from tierwright.tables import TABLE_NAMES
+from tierwright.tables.guards import TENANT_GUARDS
 
 _UNIQUE, _FOREIGN_KEY, _RESTRICT, _CHECK = "23505", "23503", "23001", "23514"
 _SQLITE_KINDS = {
@@ -29,6 +30,7 @@ _SQLITE_KINDS = {
     sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: _UNIQUE,
     sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: _FOREIGN_KEY,
     sqlite3.SQLITE_CONSTRAINT_CHECK: _CHECK,
+    sqlite3.SQLITE_CONSTRAINT_TRIGGER: _CHECK,
 }
 _EXISTING = {
     "uq_feature_registry_key": "A feature with this key exists.",
@@ -84,6 +86,12 @@ def _meaning(kind: str | None, name: str | None, is_ours: bool) -> TierwrightErr
         return retry()
     if name in _EXISTING:
         return AlreadyExists(_EXISTING[name], remedy="Change it, or choose another key.", details=details)
+    if name in TENANT_GUARDS:
+        return InvalidInput(
+            "A row stays with its tenant.",
+            remedy="Delete it, and make it anew under the other tenant.",
+            details=details,
+        )
     if name in _checks():
         return InvalidInput(f"A value breaks the check {name}.", remedy="Correct the value.", details=details)
     if kind == _FOREIGN_KEY and is_ours:

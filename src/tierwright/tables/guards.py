@@ -1,0 +1,47 @@
+"""What ``create_all`` has to make beside a table: the trigger that keeps a row with its tenant.
+
+The chain makes the same in the revision ``e0f1a2b3c4d5``, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+_GUARDED = ("tenant_license", "tenant_feature_override", "tenant_integration_configs")
+#: The names under which a database tells that a row was to be given to another tenant.
+TENANT_GUARDS = frozenset(f"trg_{table}_keeps_tenant" for table in _GUARDED)
+
+_SQLITE = (
+    "CREATE TRIGGER {prefix}{name} BEFORE UPDATE OF tenant_id ON {table} FOR EACH ROW "
+    "WHEN new.tenant_id IS NOT old.tenant_id BEGIN SELECT RAISE(ABORT, 'constraint failed: {name}'); END",
+)
+_POSTGRESQL = (
+    "CREATE OR REPLACE FUNCTION {prefix}{name}() RETURNS trigger LANGUAGE plpgsql AS $tierwright$BEGIN "
+    "RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME, TABLE = TG_TABLE_NAME, "
+    "SCHEMA = TG_TABLE_SCHEMA, COLUMN = 'tenant_id', MESSAGE = 'A row of ' || TG_TABLE_NAME || ' stays with its "
+    "tenant.', HINT = 'Delete it, and make it anew under the other tenant.'; END$tierwright$",
+    "CREATE TRIGGER {name} BEFORE UPDATE ON {prefix}{table} FOR EACH ROW WHEN (new.tenant_id::text IS DISTINCT FROM "
+    "old.tenant_id::text) EXECUTE FUNCTION {prefix}{name}()",
+)
+_CREATE = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}
+_DROP = {"sqlite": (), "postgresql": ("DROP FUNCTION IF EXISTS {prefix}{name}()",)}
+
+
+def keep_tenant(model: Any) -> None:
+    """Let ``create_all`` make the trigger with the table of a model, and ``drop_all`` drop its function."""
+    for moment, statements in (("after_create", _CREATE), ("after_drop", _DROP)):
+        sa.event.listen(model.__table__, moment, _listener(statements), propagate=True)
+
+
+def _listener(statements: dict[str, tuple[str, ...]]) -> Any:
+    def run(table: sa.Table, connection: sa.Connection, **_: Any) -> None:
+        schema = connection.schema_for_object(table)
+        prefix = connection.dialect.identifier_preparer.quote_schema(schema) + "." if schema else ""
+        for statement in statements.get(connection.dialect.name, ()):
+            text = statement.format(prefix=prefix, name=f"trg_{table.name}_keeps_tenant", table=table.name)
+            # DDL fills in %(...)s, which a schema may happen to contain.
+            connection.execute(sa.DDL(text.replace("%", "%%")))  # type: ignore[no-untyped-call]
+
+    return run
