@@ -44,12 +44,15 @@
     │   ├── StillInUse
     │   ├── CatalogChanged
     │   ├── DocumentChanged
+    │   ├── ConfigChanged
     │   └── LossRefused
     ├── RetryTransaction            another transaction came first; the same one may succeed now
     ├── HistoryRequired             today's rows cannot answer for that moment
     ├── NotALimit                   a decision without a number was asked to compare
     └── InvalidInput                a value that never reached SQL
-        └── DocumentInvalid
+        ├── DocumentInvalid
+        ├── ConfigInvalid
+        └── SecretInPlainConfig
 
 Each class carries a stable ``code`` (the class name in kebab case), and each instance a ``remedy``: what the
 reader can do next. Codes are covered by semantic versioning; messages are not.
@@ -57,42 +60,7 @@ reader can do next. Codes are covered by semantic versioning; messages are not.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
-
-class TierwrightError(Exception):
-    """The root of all errors of this library.
-
-    Args:
-        message: what was found, in one sentence.
-        remedy: what to do about it, in one sentence.
-        details: JSON-able facts for machines (table names, counts, SQL).
-    """
-
-    code: ClassVar[str] = "tierwright-error"
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls.code = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
-
-    def __init__(self, message: str, *, remedy: str, details: Mapping[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
-        self.details: dict[str, Any] = dict(details or {})
-
-    def __str__(self) -> str:
-        return f"{self.message} {self.remedy}"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.message, self.remedy, self.details)
-
-
-def _rebuild(cls: type[TierwrightError], message: str, remedy: str, details: dict[str, Any]) -> TierwrightError:
-    """Unpickle an error (exceptions with keyword-only arguments cannot do it on their own)."""
-    return cls(message, remedy=remedy, details=details)
+from tierwright.error_root import TierwrightError as TierwrightError
 
 
 class ConfigurationError(TierwrightError):
@@ -267,6 +235,10 @@ class DocumentChanged(WriteRefused):
     """The document is not the one that the plan was made from."""
 
 
+class ConfigChanged(WriteRefused):
+    """A tenant's settings are not those that the write was made for."""
+
+
 class LossRefused(WriteRefused):
     """Tenants would lose features, or have lower limits."""
 
@@ -289,3 +261,11 @@ class InvalidInput(TierwrightError, ValueError):
 
 class DocumentInvalid(InvalidInput):
     """A catalogue document is wrong; ``details`` list every problem with its place."""
+
+
+class ConfigInvalid(InvalidInput):
+    """A tenant's settings break their integration's schema; ``details`` list the places and rules."""
+
+
+class SecretInPlainConfig(InvalidInput):
+    """Settings hold what looks like a secret in a place that is not encrypted."""

@@ -12,6 +12,7 @@ from typing import Any
 from tierwright.catalog.document import CatalogDocument, FeatureEntry
 from tierwright.catalog.positions import Flaw, Path
 from tierwright.catalog.problems import printable, said, suggestion
+from tierwright.config_schema import check_config_schema
 from tierwright.errors import InvalidInput
 from tierwright.resolution.decision import Reason
 from tierwright.resolution.facts import Feature, Grant, Tier
@@ -112,9 +113,8 @@ def _values(document: CatalogDocument) -> Iterator[Flaw]:
                 fits = partial(_check_value, value, document.features[granted], granted)
                 yield from _refused(("tiers", key, "features", granted), fits)
     for key, integration in document.integrations.items():
-        if integration.config_schema:
-            usable = partial(check_schema, integration.config_schema, "config_schema")
-            yield from _refused(("integrations", key, "config_schema"), usable)
+        usable = partial(check_config_schema, integration.config_schema)
+        yield from _refused(("integrations", key, "config_schema"), usable)
 
 
 def _check_value(value: dict[str, Any], feature: FeatureEntry, key: str) -> None:

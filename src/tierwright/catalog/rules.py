@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from tierwright.catalog.differences import Change
 from tierwright.catalog.document import CatalogDocument
+from tierwright.config_schema import check_config_schema
 from tierwright.errors import AlreadyExists, ReferenceUnknown
 from tierwright.resolution.graph import find_cycle
 from tierwright.resolution.snapshot import CatalogSnapshot
@@ -57,7 +58,7 @@ def check_document_alone(old: CatalogDocument, wanted: CatalogDocument, changes:
     _check_grants(wanted, changed)
     for change in changed:
         if change.entity is AuditEntity.INTEGRATION and change.new and change.new.get("config_schema"):
-            check_schema(change.new["config_schema"], f"config_schema of {change.key}")
+            check_config_schema(change.new["config_schema"], f"config_schema of {change.key}")
 
 
 def check_tiers(wanted: CatalogDocument, before: CatalogSnapshot, after: CatalogSnapshot, keys: frozenset[str]) -> None:

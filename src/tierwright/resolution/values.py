@@ -40,14 +40,14 @@ def check_schema(schema: Mapping[str, Any], what: str = "value_schema") -> None:
             raise _bad_schema(what, f"{key}: it must begin with '#', because nothing is fetched")
         if key == "$id":
             raise _bad_schema(what, "$id: a schema here has no address")
-    problem = _guarded(what, lambda: tools.problem(_meta_validator(), dict(schema)))
+    problem = guarded(what, lambda: tools.problem(_meta_validator(), dict(schema)))
     if problem:
         raise _bad_schema(what, problem)
     for key, value in _keywords(schema):
         if key in _REFERENCES:
-            _guarded(what, partial(tools.look_up, dict(schema), value))
+            guarded(what, partial(tools.look_up, dict(schema), value))
         if key == "pattern":
-            _guarded(what, partial(re.compile, value))
+            guarded(what, partial(re.compile, value))
 
 
 def check_value(value: Any, schema: Mapping[str, Any], what: str = "value") -> None:
@@ -63,7 +63,7 @@ def check_value(value: Any, schema: Mapping[str, Any], what: str = "value") -> N
         DependencyMissing: the package jsonschema is not installed.
     """
     tools = _tools()
-    problem = _guarded("value_schema", lambda: tools.problem(tools.validator(dict(schema)), value))
+    problem = guarded("value_schema", lambda: tools.problem(tools.validator(dict(schema)), value))
     if problem:
         raise InvalidInput(
             f"The {what} does not fit the feature's value_schema: {problem}.", remedy="Correct the value."
@@ -79,6 +79,25 @@ def check_document(document: Mapping[str, Any], schema: Mapping[str, Any] | None
     """
     if schema is not None and "value" in document:
         check_value(document["value"], schema, what)
+
+
+def referred(schema: Mapping[str, Any], reference: str) -> Any:
+    """Return the part that a reference names, of a schema which :func:`check_schema` let through; the part, no copy.
+
+    Raises:
+        InvalidInput: the reference names nothing.
+        DependencyMissing: the package jsonschema is not installed.
+    """
+    return guarded("schema", lambda: _tools().look_up(schema, reference))
+
+
+def validator_of(schema: Mapping[str, Any]) -> Draft202012Validator:
+    """Return the validator of a schema, which fetches nothing.
+
+    Raises:
+        DependencyMissing: the package jsonschema is not installed.
+    """
+    return _tools().validator(dict(schema))
 
 
 class _Tools:
@@ -113,10 +132,10 @@ class _Tools:
         limit = repr(found.validator_value)
         return f"{found.validator} at {path}" + (f" (it is {limit})" if len(limit) <= _SHORT else "")
 
-    def look_up(self, schema: Any, reference: str) -> None:
-        """Find what a reference names."""
+    def look_up(self, schema: Any, reference: str) -> Any:
+        """Return the part of the schema that a reference names: the part itself, no copy."""
         resource = self._referencing.jsonschema.DRAFT202012.create_resource(schema)
-        self._referencing.Registry().with_resource("", resource).resolver().lookup(reference)
+        return self._referencing.Registry().with_resource("", resource).resolver().lookup(reference).contents
 
 
 @lru_cache(maxsize=1)
@@ -132,8 +151,12 @@ def _meta_validator() -> Draft202012Validator:
     return Draft202012Validator(Draft202012Validator.META_SCHEMA)
 
 
-def _guarded(what: str, work: Callable[[], Any]) -> Any:
-    """Run something of jsonschema; what it stumbles over is the schema's fault."""
+def guarded(what: str, work: Callable[[], Any]) -> Any:
+    """Return what something with a schema returns; what it stumbles over is the schema's fault.
+
+    Raises:
+        InvalidInput: a pattern is no regular expression, a reference names nothing, or it runs in a circle.
+    """
     try:
         return work()
     except re.error as error:

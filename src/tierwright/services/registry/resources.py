@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tierwright.resolution.values import check_schema
+from tierwright.config_schema import check_config_schema
 from tierwright.services.audit import Journal
 from tierwright.services.registry.inputs import InputT
 from tierwright.services.registry.keyed import Keyed, RowT
@@ -105,12 +105,12 @@ class Integrations(_ByOneKey[IntegrationRegistry, IntegrationInput]):
 
     def _checked_input(self, given: Any, journal: Journal) -> IntegrationInput:
         checked = super()._checked_input(given, journal)
-        _check_config_schema(checked.config_schema)
+        check_config_schema(checked.config_schema)
         return checked
 
     def _checked_changes(self, key: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
         checked = super()._checked_changes(key, changes)
-        _check_config_schema(checked.get("config_schema"))
+        check_config_schema(checked.get("config_schema") or {})
         return checked
 
 
@@ -165,8 +165,3 @@ class Models(_Gated[ModelRegistry, ModelInput]):
             NotFound: there is no such model.
         """
         return self.change(provider, model_id, actor=actor, reason=reason, is_active=True)
-
-
-def _check_config_schema(schema: Mapping[str, Any] | None) -> None:
-    if schema:
-        check_schema(schema, "config_schema")
