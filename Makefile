@@ -12,7 +12,7 @@ demo: $(VENV)/.demo
 	$(if $(DATABASE_URL),DATABASE_URL="$(DATABASE_URL)") $(BIN)/python -m examples.demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(WORKERS) $(if $(TESTS),$(TESTS),--cov --cov-report=term)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(TESTS),$(TESTS),--cov --cov-report=term)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

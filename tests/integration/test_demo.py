@@ -22,6 +22,7 @@ from examples.demo.database import APPLICATION_ID
 from examples.demo.history import MARKER
 from examples.demo.loading import DemoRefused
 from examples.demo.queries import uses_index
+from tests.conftest import EXTERNAL
 from tests.support.rows import ROWS, contents
 from tierwright.catalog.importers.fields import price_of_1k
 from tierwright.catalog.importers.json_list import read_object
@@ -47,6 +48,12 @@ DECISIONS = [
     ("NOT_GRANTED", "registry_default"),
     ("FEATURE_NOT_FOUND", "none"),
 ]
+
+
+@pytest.fixture(params=["sqlite", "pg" if EXTERNAL else "pg18"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Name one database of each dialect: the demo is an example, and it loads a large catalogue."""
+    return str(request.param)
 
 
 def paper() -> Console:
