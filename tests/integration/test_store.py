@@ -63,7 +63,12 @@ def statements(engine: Engine, store: SnapshotStore, work: Callable[[], Any]) ->
     sent: list[str] = []
     reader = store._reader
     asked = reader._run
-    reader._run = lambda connection, text, parameters: (sent.append(text), asked(connection, text, parameters))[1]  # type: ignore[method-assign]
+
+    def run(connection: Any, statement: Any, tenant_id: str | None) -> Any:
+        sent.append(statement.text)
+        return asked(connection, statement, tenant_id)
+
+    reader._run = run  # type: ignore[method-assign]
     work()
     reader._run = asked  # type: ignore[method-assign]
     return sent

@@ -93,6 +93,7 @@ def apply(
             DependencyMissing: as :func:`tierwright.catalog.plan` says.
         RetryTransaction: another transaction came first. Roll back and begin anew.
         TransactionMissing: the session's connection is in AUTOCOMMIT mode.
+        PrivilegeMissing: row-level security hides tenants from the current role.
     """
     journal = Journal.open(session, actor, reason)
     moment = utc_now() if at is None else to_utc(at)

@@ -18,6 +18,7 @@ from tierwright.services.paging import pages
 from tierwright.services.reading import grant_of
 from tierwright.services.statements import LICENSES, OVERRIDES
 from tierwright.services.support import valid_at
+from tierwright.services.tenant_scope import require_all_tenants
 
 _CONFIGS = SQLModel.metadata.tables["tenant_integration_configs"]
 #: As many keys are named in a statement; where more matter, all rows are read.
@@ -54,7 +55,11 @@ def holders(
         keys: the features that matter.
         integrations: the integrations that matter.
         all_tenants: whether also those matter that have no licence, and no override of a feature that matters.
+
+    Raises:
+        PrivilegeMissing: row-level security hides tenants from the current role.
     """
+    require_all_tenants(connection)
     streams = [_licenses(connection, at), _overrides(connection, at, keys, all_tenants)]
     if integrations:
         streams.append(_configs(connection, integrations))

@@ -140,6 +140,7 @@ def plan(
         PrerequisiteBroken, ConflictRefused: a tier would newly grant what it cannot keep.
         StillInUse: tenants hold values that a feature's new type or schema does not allow.
         DependencyMissing: there is a schema to check, and the package jsonschema is not installed.
+        PrivilegeMissing: row-level security hides tenants from the current role.
     """
     connection = connection_for(session)
     moment = utc_now() if at is None else to_utc(at)

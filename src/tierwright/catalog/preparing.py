@@ -18,6 +18,7 @@ from tierwright.catalog.rules import check_document_alone, check_held, check_tie
 from tierwright.catalog.target import Leftovers, Target, pruning, retiring
 from tierwright.catalog.warnings import warnings_of
 from tierwright.services.reading import read_catalog
+from tierwright.services.tenant_scope import require_all_tenants
 from tierwright.types import AuditEntity
 
 #: What decisions depend on.
@@ -59,8 +60,9 @@ def prepare(
         sample: how many of everything are named.
 
     Raises:
-        WriteRefused, InvalidInput, DependencyMissing: as :func:`tierwright.catalog.plan.plan` says.
+        WriteRefused, InvalidInput, DependencyMissing, PrivilegeMissing: as :func:`tierwright.catalog.plan.plan` says.
     """
+    require_all_tenants(connection)
     target = pruning(old, wanted, referring(connection, Leftovers.of(old, wanted))) if prune else retiring(old, wanted)
     changes = tuple(map(_told, differences(old, target.document)))
     if not changes:

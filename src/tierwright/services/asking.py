@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from tierwright.errors import EntitlementsUnavailable, FeatureDenied, HistoryRequired, SessionMissing
 from tierwright.resolution.decision import Decision, Reason
-from tierwright.services.reading import is_unreachable, read_everything, read_newest_change
+from tierwright.services.hidden_rows import seen
+from tierwright.services.reading import Catalog, TenantFacts, is_unreachable, read_everything, read_newest_change
 from tierwright.services.session_state import connection_of, has_written
 from tierwright.types import to_utc, utc_now
 
@@ -92,6 +94,12 @@ def _read(session: Session, tenant_id: str, at: datetime | None) -> Mapping[str,
     if session.autoflush:
         session.flush()  # as the ORM does before it reads
     connection = connection_of(session, writing=False)
+    catalog, facts = seen(connection, tenant_id, lambda: _rows_of(connection, tenant_id, moment))
+    return catalog.snapshot.resolve(facts.licenses, facts.overrides, moment or utc_now()).decisions
+
+
+def _rows_of(connection: Connection, tenant_id: str, moment: datetime | None) -> tuple[Catalog, TenantFacts]:
+    found = read_everything(connection, tenant_id)
     if moment is not None and moment < utc_now():
         newest = read_newest_change(connection, tenant_id)
         if newest is not None and moment < newest:
@@ -100,8 +108,7 @@ def _read(session: Session, tenant_id: str, at: datetime | None) -> Mapping[str,
                 remedy="Ask for a later moment, or look into the audit log.",
                 details={"at": moment.isoformat(), "newest_change": newest.isoformat()},
             )
-    catalog, facts = read_everything(connection, tenant_id)
-    return catalog.snapshot.resolve(facts.licenses, facts.overrides, moment or utc_now()).decisions
+    return found
 
 
 def _unavailable(message: str, decision: Decision | None = None) -> EntitlementsUnavailable:

@@ -23,6 +23,7 @@ from tierwright.errors import DatabaseUnreachable, LockNotAcquired
 from tierwright.migrations.failures import typed
 from tierwright.resolution.facts import Feature, Grant, License, Override, Tier
 from tierwright.resolution.snapshot import CatalogSnapshot
+from tierwright.services.hidden_rows import HiddenRows
 from tierwright.services.statements import CATALOG, CHANGED, EVERYTHING, TENANT, Kind
 
 Row = Sequence[Any]
@@ -32,6 +33,8 @@ Version = tuple[int, str | None]
 NO_VERSION: Version = (0, None)
 
 _SHORT = 512
+#: The kinds of rows that are a tenant's begin here.
+_FIRST_OF_TENANT = int(Kind.LICENSE)
 #: What drivers give for a boolean; SQLite also holds whatever was written there.
 _TRUE, _FALSE = (True, 1), (False, 0)
 _UNREADABLE = ("",)
@@ -65,6 +68,9 @@ def read_tenant(connection: Connection, tenant_id: str) -> TenantFacts:
 
     Args:
         tenant_id: in its canonical form.
+
+    Raises:
+        HiddenRows: row-level security hides them from this transaction.
     """
     return tenant_of(_rows(connection, TENANT[connection.dialect.name], tenant_id))
 
@@ -74,13 +80,19 @@ def read_everything(connection: Connection, tenant_id: str) -> tuple[Catalog, Te
 
     Args:
         tenant_id: in its canonical form.
+
+    Raises:
+        HiddenRows: row-level security hides what the tenant holds from this transaction.
     """
     rows = _rows(connection, EVERYTHING[connection.dialect.name], tenant_id)
-    return catalog_of(rows), tenant_of(rows)
+    facts = tenant_of(rows)
+    return catalog_of(rows), facts
 
 
 def read_newest_change(connection: Connection, tenant_id: str) -> datetime | None:
     """Return the moment of the newest change of the catalogue, or of what the tenant holds; None where nothing is.
+
+    The tenant's rows must be visible: this does not say so where row-level security hides them.
 
     Args:
         tenant_id: in its canonical form.
@@ -128,15 +140,23 @@ def tenant_of(rows: Iterable[Row]) -> TenantFacts:
 
     A window that cannot be read is never open for a licence, nor for an override that enables; one that denies always
     is.
+
+    Raises:
+        HiddenRows: the database says that row-level security may have hidden some of them.
     """
     licenses: list[License] = []
     overrides: list[Override] = []
     for row in rows:
-        if row[0] == Kind.LICENSE:
+        kind = row[0]
+        if kind < _FIRST_OF_TENANT:
+            continue
+        if kind == Kind.LICENSE:
             licenses.append(License(row[2], *(_window_of(row) or _NEVER)))
-        elif row[0] == Kind.OVERRIDE:
+        elif kind == Kind.OVERRIDE:
             grant = grant_of(row[3])
             overrides.append(Override(row[1], grant, *(_window_of(row) or (_NEVER if grant.enabled else _ALWAYS))))
+        else:
+            raise HiddenRows(row[1])
     return TenantFacts(tuple(licenses), tuple(overrides))
 
 

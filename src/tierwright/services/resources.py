@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 from sqlmodel import SQLModel
 
 import tierwright.tables  # noqa: F401  fills the metadata
 from tierwright.resolution.decision import Decision
+from tierwright.services.hidden_rows import HiddenRows, seen
+from tierwright.services.row_security import current_tenant, hides
 from tierwright.services.session_state import connection_of
 from tierwright.types import HealthStatus
 
 _tables = SQLModel.metadata.tables
 _MODELS = _tables["model_registry"].c
+_TENANT_ID = sa.bindparam("tenant_id", type_=sa.String())
 _COMPONENTS = _tables["component_registry"].c
 _INTEGRATIONS = _tables["integration_registry"].c
-_CONFIGS = _tables["tenant_integration_configs"].c
+_CONFIGS_NAME = "tenant_integration_configs"
+_CONFIGS = _tables[_CONFIGS_NAME].c
 
 
 class Availability(StrEnum):
@@ -123,15 +128,21 @@ _SELECT_INTEGRATIONS = (
     )
     .join_from(
         _tables["integration_registry"],
-        _tables["tenant_integration_configs"],
-        sa.and_(
-            _CONFIGS.integration_key == _INTEGRATIONS.integration_key, _CONFIGS.tenant_id == sa.bindparam("tenant_id")
-        ),
+        _tables[_CONFIGS_NAME],
+        sa.and_(_CONFIGS.integration_key == _INTEGRATIONS.integration_key, _CONFIGS.tenant_id == _TENANT_ID),
         isouter=True,
     )
     .where(_INTEGRATIONS.is_active)
     .order_by(_INTEGRATIONS.integration_key)
 )
+#: By dialect; each row also says whether row-level security may have hidden what it lacks.
+_SELECT_CONFIGURED = {
+    "sqlite": _SELECT_INTEGRATIONS.add_columns(sa.false().label("is_hidden")),
+    "postgresql": _SELECT_INTEGRATIONS.add_columns(
+        hides(_TENANT_ID, _CONFIGS_NAME).label("is_hidden"),
+        current_tenant().label("works_for"),
+    ),
+}
 
 
 def models(session: Session, decisions: Mapping[str, Decision], provider: str | None) -> tuple[Model, ...]:
@@ -175,7 +186,12 @@ def components(session: Session, decisions: Mapping[str, Decision]) -> tuple[Com
 
 
 def integrations(session: Session, decisions: Mapping[str, Decision], tenant_id: str) -> tuple[Integration, ...]:
-    """Return the active integrations, with what one tenant has made of them."""
+    """Return the active integrations, with what one tenant has made of them.
+
+    Raises:
+        EntitlementsUnavailable: row-level security hides that, and the session cannot be told whom it works for.
+    """
+    connection = connection_of(session, writing=False)
     return tuple(
         Integration(
             row.integration_key,
@@ -186,8 +202,15 @@ def integrations(session: Session, decisions: Mapping[str, Decision], tenant_id:
             row.is_beta,
             row.health_status,
         )
-        for row in connection_of(session, writing=False).execute(_SELECT_INTEGRATIONS, {"tenant_id": tenant_id})
+        for row in seen(connection, tenant_id, lambda: _configured(connection, tenant_id))
     )
+
+
+def _configured(connection: Connection, tenant_id: str) -> Sequence[Any]:
+    rows = connection.execute(_SELECT_CONFIGURED[connection.dialect.name], {"tenant_id": tenant_id}).all()
+    if rows and rows[0].is_hidden:
+        raise HiddenRows(rows[0].works_for)
+    return rows
 
 
 def _needed(row: Any) -> tuple[str, ...]:

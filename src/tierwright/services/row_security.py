@@ -55,14 +55,13 @@ def current_tenant() -> ColumnElement[str | None]:
     return sa.func.current_setting(_NAME, sa.literal_column("true"), type_=sa.Text())
 
 
+#: Makes the transaction one about the tenant of the parameter ``tenant_id``, until it ends; "" is about none.
+CHANGE = sa.select(sa.func.set_config(_NAME, sa.bindparam("tenant_id", type_=sa.String()), sa.literal_column("true")))
+
+
 def hides(tenant_id: ColumnElement[str], *names: str) -> ColumnElement[bool]:
     """Return whether a tenant's rows in any of these tables may be hidden: the transaction is about another one."""
     return sa.and_(is_active(*names), current_tenant().is_distinct_from(tenant_id))
-
-
-def change(tenant_id: str) -> sa.Select[Any]:
-    """Return the statement that makes the transaction one about a tenant, until it ends; "" is about none."""
-    return sa.select(sa.func.set_config(_NAME, sa.literal(tenant_id, sa.Text()), sa.literal_column("true")))
 
 
 def unseen(name: str) -> ColumnElement[str | None]:

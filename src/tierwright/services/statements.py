@@ -10,6 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import SQLModel
 
 import tierwright.tables  # noqa: F401  fills the metadata
+from tierwright.services.row_security import current_tenant, hides
 from tierwright.types import UtcDateTime
 
 _tables = SQLModel.metadata.tables
@@ -34,6 +35,7 @@ class Kind(IntEnum):
     GRANT = 3
     LICENSE = 4
     OVERRIDE = 5
+    HIDDEN = 6
 
 
 def _window(table: Any, dialect: str) -> dict[str, ColumnElement[Any]]:
@@ -154,6 +156,15 @@ def _overrides(dialect: str) -> sa.Select[Any]:
     return rows.where(table.tenant_id == _TENANT_ID)
 
 
+def _of_tenant(dialect: str) -> list[sa.Select[Any]]:
+    """Return what a tenant holds; on PostgreSQL with a row more where row-level security may have hidden some of it."""
+    held = [_licenses(dialect), _overrides(dialect)]
+    if dialect == "postgresql":
+        hidden = _tagged(Kind.HIDDEN, key=current_tenant())
+        held.append(hidden.where(hides(_TENANT_ID, LICENSES.name, OVERRIDES.name)))
+    return held
+
+
 def _held_tiers() -> sa.CTE:
     """Return the ids of the tiers that can matter to a tenant: those it holds, the default, and their bases."""
     own = sa.select(LICENSES.c.license_tier_id.label("id")).where(
@@ -185,9 +196,7 @@ def _changed() -> sa.CompoundSelect[Any]:
 #: The whole catalogue and its version.
 CATALOG = sa.union_all(_state(), _features(), _tiers(), _grants())
 #: By dialect: what one tenant holds, and the version of the catalogue.
-TENANT = {
-    dialect: sa.union_all(_state(), _licenses(dialect), _overrides(dialect)) for dialect in ("sqlite", "postgresql")
-}
+TENANT = {dialect: sa.union_all(_state(), *_of_tenant(dialect)) for dialect in ("sqlite", "postgresql")}
 #: By dialect: what one tenant holds, with all of the catalogue that can matter to it.
 EVERYTHING = {
     dialect: sa.union_all(
@@ -195,8 +204,7 @@ EVERYTHING = {
         _features(),
         _tiers(),
         _grants_of_held_tiers(dialect),
-        _licenses(dialect),
-        _overrides(dialect),
+        *_of_tenant(dialect),
     )
     for dialect in ("sqlite", "postgresql")
 }

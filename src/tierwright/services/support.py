@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tierwright.services.statements import GRANTS, LICENSES, OVERRIDES, TIERS
+from tierwright.services.tenant_scope import require_all_tenants, tenant_scope
 from tierwright.tables import TenantFeatureOverride, TenantIntegrationConfig, TenantLicense
 
 _OF_TENANTS = (TenantLicense, TenantFeatureOverride, TenantIntegrationConfig)
@@ -64,7 +65,8 @@ def valid_at(at: datetime) -> Collection[sa.ColumnElement[bool]]:
 def licenses_of(connection: Connection, tenant_id: str) -> list[HeldLicense]:
     """Return all licences of a tenant, by key; suspended and ended ones too."""
     statement = SELECT_LICENSES.where(LICENSES.c.tenant_id == tenant_id).order_by(LICENSES.c.license_key)
-    return [HeldLicense(*row) for row in connection.execute(statement)]
+    with tenant_scope(connection, tenant_id):
+        return [HeldLicense(*row) for row in connection.execute(statement)]
 
 
 def overrides_of(connection: Connection, tenant_id: str) -> list[HeldOverride]:
@@ -72,17 +74,19 @@ def overrides_of(connection: Connection, tenant_id: str) -> list[HeldOverride]:
     table = OVERRIDES.c
     columns = (table.feature_key, table.feature_value, table.starts_at, table.expires_at, table.reason)
     statement = sa.select(*columns).where(table.tenant_id == tenant_id).order_by(table.feature_key)
-    return [HeldOverride(*row) for row in connection.execute(statement)]
+    with tenant_scope(connection, tenant_id):
+        return [HeldOverride(*row) for row in connection.execute(statement)]
 
 
 def rows_of(connection: Connection, tenant_id: str) -> dict[str, int]:
     """Return how many rows each table has of a tenant, its history aside: what a purge deletes."""
-    return {
-        str(row.__tablename__): connection.execute(
-            sa.select(sa.func.count()).select_from(row).filter_by(tenant_id=tenant_id)
-        ).scalar_one()
-        for row in _OF_TENANTS
-    }
+    with tenant_scope(connection, tenant_id):
+        return {
+            str(row.__tablename__): connection.execute(
+                sa.select(sa.func.count()).select_from(row).filter_by(tenant_id=tenant_id)
+            ).scalar_one()
+            for row in _OF_TENANTS
+        }
 
 
 def said_about(connection: Connection, feature_key: str) -> Mapping[str, Any]:
@@ -112,13 +116,23 @@ def default_tier(connection: Connection) -> str | None:
 
 
 def licenses_count(connection: Connection, tier_key: str, at: datetime) -> int:
-    """Return how many licences for a tier are valid at a moment."""
+    """Return how many licences for a tier are valid at a moment.
+
+    Raises:
+        PrivilegeMissing: row-level security hides tenants from the current role.
+    """
+    require_all_tenants(connection)
     valid = SELECT_LICENSES.where(TIERS.c.tier_key == tier_key, *valid_at(at)).subquery()
     return connection.execute(sa.select(sa.func.count()).select_from(valid)).scalar_one()
 
 
 def overrides_count(connection: Connection, feature_key: str) -> int:
-    """Return how many tenants have an override of a feature, whatever its window."""
+    """Return how many tenants have an override of a feature, whatever its window.
+
+    Raises:
+        PrivilegeMissing: row-level security hides tenants from the current role.
+    """
+    require_all_tenants(connection)
     return connection.execute(
         sa.select(sa.func.count()).select_from(OVERRIDES).where(OVERRIDES.c.feature_key == feature_key)
     ).scalar_one()

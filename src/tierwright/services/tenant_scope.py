@@ -18,9 +18,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.orm import Session
 
-from tierwright.errors import PrivilegeMissing, TransactionMissing
+from tierwright.errors import PrivilegeMissing, SessionMissing, TransactionMissing
 from tierwright.services.catalog_version import commits_by_itself
-from tierwright.services.row_security import TENANT_TABLES, change, current_tenant, is_active, unseen
+from tierwright.services.row_security import CHANGE, TENANT_TABLES, current_tenant, is_active, unseen
 from tierwright.services.session_state import connection_of
 from tierwright.types import canonical_tenant_id
 
@@ -84,6 +84,7 @@ def tenant_context(session: Session | AsyncSession, tenant: str | int | UUID) ->
 
     Raises:
         InvalidInput: that is no tenant.
+        SessionMissing: that is no session.
         TransactionMissing: the session's connection is in AUTOCOMMIT mode; raised where it is first used.
         TypeError: ``with`` and ``async with`` are mixed up.
     """
@@ -113,6 +114,9 @@ class TenantContext:
     def __init__(self, session: Any, tenant_id: str) -> None:
         self._is_async = hasattr(session, "sync_session")
         self._session: Session = session.sync_session if self._is_async else session
+        if not isinstance(self._session, Session):
+            # A scoped_session is another session in each thread and after remove().
+            raise SessionMissing(f"A {type(session).__name__} is no Session.", remedy="Pass the session itself.")
         self._outer = session
         self._tenant_id = tenant_id
         self._entered: list[_Entered] = []
@@ -172,7 +176,7 @@ class _Entered:
                 "(AUTOCOMMIT).",
                 remedy="Give the session an engine, or a connection, with transactions.",
             )
-        connection.execute(change(tenant_id))
+        connection.execute(CHANGE, {"tenant_id": tenant_id})
         self._connection = connection
         self._transaction = connection.get_transaction()
         self._before = before
@@ -186,4 +190,4 @@ class _Entered:
     def leave(self) -> None:
         """Let it work for the tenant of before."""
         if self.is_open():
-            self._connection.execute(change(self._before or ""))
+            self._connection.execute(CHANGE, {"tenant_id": self._before or ""})

@@ -26,6 +26,7 @@ from tierwright.services.paging import pages
 from tierwright.services.reading import grant_of, read_catalog
 from tierwright.services.statements import LICENSES, OVERRIDES, TIERS
 from tierwright.services.support import SELECT_LICENSES, HeldLicense, valid_at
+from tierwright.services.tenant_scope import require_all_tenants
 from tierwright.types import text_problem
 
 #: As many overrides of linked features are asked for by key; where more are linked, all are read.
@@ -56,7 +57,9 @@ def on_tier(connection: Connection, tier_key: str, at: datetime) -> Iterator[tup
 
     Raises:
         NotFound: there is no such tier.
+        PrivilegeMissing: row-level security hides tenants from the current role.
     """
+    require_all_tenants(connection)
     statement = sa.select(TIERS.c.id).where(TIERS.c.tier_key == tier_key)
     tier_id = None if text_problem(tier_key) else connection.execute(statement).scalar()
     if tier_id is None:
@@ -80,9 +83,11 @@ class FeatureSearch:
 
     Raises:
         NotFound: there is no such feature.
+        PrivilegeMissing: row-level security hides tenants from the current role.
     """
 
     def __init__(self, connection: Connection, feature_key: str, at: datetime) -> None:
+        require_all_tenants(connection)
         self._connection = connection
         self._key = feature_key
         self._at = at
@@ -131,7 +136,12 @@ class FeatureSearch:
 
 
 def ending(connection: Connection, after: datetime, until: datetime) -> Iterator[Ending]:
-    """Yield the active licences and the overrides that end after one moment and before another, the next one first."""
+    """Yield the active licences and the overrides that end after one moment and before another, the next one first.
+
+    Raises:
+        PrivilegeMissing: row-level security hides tenants from the current role.
+    """
+    require_all_tenants(connection)
     licenses = _ending(LICENSES, "license", LICENSES.c.license_key, TIERS.c.tier_key, after, until)
     licenses = licenses.join(TIERS, TIERS.c.id == LICENSES.c.license_tier_id).where(LICENSES.c.is_active)
     no_tier = sa.cast(sa.null(), sa.Text())

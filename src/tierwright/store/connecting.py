@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,6 +47,39 @@ def open_connection(engine: Engine, pool: Pool, timeout: float) -> Any:
         connection.close()
         raise
     return connection
+
+
+class Attempt:
+    """A connection being made in a thread of its own, which may be abandoned."""
+
+    def __init__(self, connect: Callable[[], Any], close: Callable[[Any], None]) -> None:
+        self.done = threading.Event()
+        self.connection: Any = None
+        self.error: Exception | None = None
+        self._lock = threading.Lock()
+        self._is_abandoned = False
+        self._connect = connect
+        self._close = close
+        threading.Thread(target=self._run, name="tierwright-connect", daemon=True).start()
+
+    def abandon(self) -> None:
+        """Want the connection no more: it is closed as soon as it is there."""
+        with self._lock:
+            self._is_abandoned = True
+            if self.connection is not None:
+                self._close(self.connection)
+
+    def _run(self) -> None:
+        try:
+            connection = self._connect()
+        except Exception as error:  # handed to the thread that waits
+            self.error = error
+        else:
+            with self._lock:
+                self.connection = connection
+                if self._is_abandoned:
+                    self._close(connection)
+        self.done.set()
 
 
 def _leave_transactions(dialect: Dialect, connection: Any, timeout: float) -> None:

@@ -1,25 +1,28 @@
-"""At most two connections of the store's own, and the two statements that it asks."""
+"""At most two connections of the store's own, and the statements that it asks."""
 
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from tierwright.errors import StoreUnsupported
 from tierwright.migrations.urls import migration_engine
-from tierwright.services.statements import CATALOG, TENANT
-from tierwright.store.connecting import open_connection, own_pool
+from tierwright.services.row_security import CHANGE, is_active
+from tierwright.services.statements import CATALOG, LICENSES, OVERRIDES, TENANT, Kind
+from tierwright.store.compiled import Compiled
+from tierwright.store.connecting import Attempt, open_connection, own_pool
 from tierwright.store.watchdog import Watchdog
 
 MAX_CONNECTIONS = 2
+
+#: A statement at a time, even where a host's role does otherwise; the setting ends with it.
+_BEGIN, _COMMIT = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY", "COMMIT"
 
 Rows = Sequence[Sequence[Any]]
 
@@ -54,19 +57,34 @@ class Reader:
         self._is_file = self.engine.dialect.name == "sqlite"
         # Of an AsyncEngine too: another engine reads for it, but it knows where its tables are.
         schemas = getattr(engine, "sync_engine", engine).get_execution_options().get("schema_translate_map")
-        self._tenant = _Compiled(self.engine, TENANT[self.engine.dialect.name], schemas)
-        self._catalog = _Compiled(self.engine, CATALOG, schemas)
+        self._tenant = Compiled(self.engine, TENANT[self.engine.dialect.name], schemas)
+        self._catalog = Compiled(self.engine, CATALOG, schemas)
+        is_isolated = is_active(LICENSES.name, OVERRIDES.name)
+        self._change = Compiled(self.engine, CHANGE.add_columns(is_isolated), schemas)
+        #: Whether row-level security was on when it was last heard of: one more statement asks nothing but that.
+        self._is_isolated = False
         self._inherited: list[Any] = []
         self._start()
 
     def tenant(self, tenant_id: str) -> Rows:
         """Return the tagged rows of one tenant, and the version of the catalogue; one statement.
 
+        Where row-level security is on, a transaction is told for which tenant it works before the statement, and the
+        statement says by itself whether that was so.
+
         Raises:
             Unreadable: no connection, no answer in time, or an error.
-            Unintelligible: a row of this tenant cannot be read.
+            Unintelligible: a row of this tenant cannot be read, or row-level security hides them all the same.
         """
-        return self._ask(self._tenant, tenant_id)
+        if not self._is_isolated:
+            rows = self._ask(lambda connection: self._run(connection, self._tenant, tenant_id))
+            if not _is_hidden(rows):
+                return rows
+            self._is_isolated = True
+        rows = self._ask(lambda connection: self._run_isolated(connection, tenant_id))
+        if _is_hidden(rows):
+            raise Unintelligible("Row-level security hides a tenant: the connection does not keep transactions.")
+        return rows
 
     def catalog(self) -> Rows:
         """Return the tagged rows of the catalogue; one statement.
@@ -74,7 +92,7 @@ class Reader:
         Raises:
             Unreadable: no connection, no answer in time, or an error.
         """
-        return self._ask(self._catalog, None)
+        return self._ask(lambda connection: self._run(connection, self._catalog, None))
 
     def close(self) -> None:
         """Close the connections; one in use is closed when it comes back, and a later question makes new ones."""
@@ -98,14 +116,14 @@ class Reader:
         self._pool = own_pool(self.engine)
         self._watchdog = Watchdog(self.timeout)
 
-    def _ask(self, statement: _Compiled, tenant_id: str | None) -> Rows:
+    def _ask(self, question: Callable[[Any], Rows]) -> Rows:
         try:
             kept = self._places.get(timeout=self.timeout)
         except Empty:
             raise Unreadable("The store's connections are all waiting for the database.") from None
         generation, connection = self._generation, None
         try:
-            connection, rows = self._asked(kept, statement.text, statement.parameters(tenant_id))
+            connection, rows = self._asked(kept, question)
         except self._errors as error:
             if _is_about_data(error):
                 raise Unintelligible("A row cannot be read.") from error
@@ -123,34 +141,45 @@ class Reader:
             self._places.put(connection)
         return rows
 
-    def _asked(self, kept: Any, text: str, parameters: Any) -> tuple[Any, Rows]:
+    def _asked(self, kept: Any, question: Callable[[Any], Rows]) -> tuple[Any, Rows]:
         """Return a connection that works, and what it answered."""
         if kept is not None:
             try:
-                return kept, self._run(kept, text, parameters)
+                return kept, self._watched(kept, question)
             except self._errors as error:
                 if _is_about_data(error):
                     raise
                 # It may have died while it was kept; a new one decides.
         connection = self._connect()
-        return connection, self._run(connection, text, parameters)
+        return connection, self._watched(connection, question)
 
-    def _run(self, connection: Any, text: str, parameters: Any) -> Rows:
-        """Run a statement; a connection that fails is closed."""
+    def _watched(self, connection: Any, question: Callable[[Any], Rows]) -> Rows:
+        """Ask within the time limit; a connection that fails is closed, with whatever it had begun."""
         try:
             if self._is_file:
-                rows: Rows = connection.execute(text, parameters).fetchall()
-                return rows
+                return question(connection)
             self._watchdog.begin(connection)
             try:
-                cursor = connection.cursor()
-                cursor.execute(text, parameters)
-                return cursor.fetchall()  # type: ignore[no-any-return]
+                return question(connection)
             finally:
                 self._watchdog.end(connection)
         except BaseException:
             self._close(connection)
             raise
+
+    def _run(self, connection: Any, statement: Compiled, tenant_id: str | None) -> Rows:
+        cursor = connection.cursor()
+        cursor.execute(statement.text, statement.parameters(tenant_id))
+        return cursor.fetchall()  # type: ignore[no-any-return]
+
+    def _run_isolated(self, connection: Any, tenant_id: str) -> Rows:
+        """Run the tenant's statement in a transaction that works for the tenant."""
+        connection.cursor().execute(_BEGIN)
+        [[_, is_isolated]] = self._run(connection, self._change, tenant_id)
+        rows = self._run(connection, self._tenant, tenant_id)
+        connection.cursor().execute(_COMMIT)
+        self._is_isolated = bool(is_isolated)
+        return rows
 
     def _connect(self) -> Any:
         """Return a new connection; connecting to a server is waited for no longer than the time limit."""
@@ -159,7 +188,7 @@ class Reader:
                 return self._open()
             except Exception as error:  # the host may have its own way of connecting
                 raise Unreadable("The database could not be opened.") from error
-        attempt = _Attempt(self._open, self._close)
+        attempt = Attempt(self._open, self._close)
         if not attempt.done.wait(self.timeout):
             attempt.abandon()
             raise Unreadable("The database did not accept a connection in time.")
@@ -176,54 +205,8 @@ class Reader:
                 connection.close()
 
 
-class _Compiled:
-    """A statement as the driver takes it, with the engine's schema in it."""
-
-    def __init__(self, engine: Engine, statement: sa.CompoundSelect[Any], schemas: Any) -> None:
-        options = {"schema_translate_map": schemas, "render_schema_translate": True} if schemas else {}
-        compiled = statement.compile(dialect=engine.dialect, **options)
-        self.text = str(compiled)
-        self._places = len(compiled.positiontup or ()) if compiled.positional else None
-        self._named = tuple(compiled.params)
-
-    def parameters(self, tenant_id: str | None) -> Any:
-        """Return the parameters in the driver's style; the tenant is the only one."""
-        if self._places is not None:
-            return (tenant_id,) * self._places
-        return dict.fromkeys(self._named, tenant_id)
-
-
-class _Attempt:
-    """A connection being made in a thread of its own, which may be abandoned."""
-
-    def __init__(self, connect: Callable[[], Any], close: Callable[[Any], None]) -> None:
-        self.done = threading.Event()
-        self.connection: Any = None
-        self.error: Exception | None = None
-        self._lock = threading.Lock()
-        self._is_abandoned = False
-        self._connect = connect
-        self._close = close
-        threading.Thread(target=self._run, name="tierwright-connect", daemon=True).start()
-
-    def abandon(self) -> None:
-        """Want the connection no more: it is closed as soon as it is there."""
-        with self._lock:
-            self._is_abandoned = True
-            if self.connection is not None:
-                self._close(self.connection)
-
-    def _run(self) -> None:
-        try:
-            connection = self._connect()
-        except Exception as error:  # handed to the thread that waits
-            self.error = error
-        else:
-            with self._lock:
-                self.connection = connection
-                if self._is_abandoned:
-                    self._close(connection)
-        self.done.set()
+def _is_hidden(rows: Rows) -> bool:
+    return any(row[0] == Kind.HIDDEN for row in rows)
 
 
 def _is_about_data(error: Exception) -> bool:

@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 
 from tierwright.errors import InvalidInput, StillInUse
 from tierwright.resolution.values import check_document
+from tierwright.services.session_state import connection_of
 from tierwright.services.statements import FEATURES, GRANTS, OVERRIDES, TIERS
+from tierwright.services.tenant_scope import require_all_tenants
 from tierwright.tables import FeatureInput, check_value_document
 from tierwright.types import utc_now
 
@@ -26,7 +28,9 @@ def refuse_unfit_values(session: Session, feature: FeatureInput) -> None:
 
     Raises:
         StillInUse: a tier, or an override that has not ended, holds such a value.
+        PrivilegeMissing: row-level security hides overrides from the current role.
     """
+    require_all_tenants(connection_of(session))
     key = feature.feature_key
     # On PostgreSQL an override that is being written holds a share of this lock: wait for it, then see it.
     session.execute(sa.select(FEATURES.c.feature_key).where(FEATURES.c.feature_key == key).with_for_update())

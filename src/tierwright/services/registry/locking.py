@@ -20,6 +20,7 @@ from tierwright.services.catalog_version import lock_catalog, require_transactio
 from tierwright.services.registry.integrity import typed_writes
 from tierwright.services.session_state import connection_of, new_catalog_version
 from tierwright.services.statements import STATE
+from tierwright.services.tenant_scope import CONTEXT, Context, tenant_scope
 
 
 @contextmanager
@@ -40,25 +41,29 @@ def catalogue_write(journal: Journal) -> Iterator[None]:
 
 @contextmanager
 def tenant_write(journal: Journal, tenant_id: str) -> Iterator[None]:
-    """Hold the lock of one tenant.
+    """Hold the lock of one tenant, and let the transaction work for it where row-level security is on.
 
     Raises:
         RetryTransaction, WriteRefused: the database refused what was written.
     """
     with typed_writes():
-        _lock_tenant(connection_of(journal.session), tenant_id)
-        journal.session.flush()
-        yield
-        journal.session.flush()
+        connection = connection_of(journal.session)
+        context = _lock_tenant(connection, tenant_id)
+        journal.session.flush()  # what the host has pending may be about the tenant that it works for itself
+        with tenant_scope(connection, tenant_id, context):
+            yield
+            journal.session.flush()
 
 
-def _lock_tenant(connection: Connection, tenant_id: str) -> None:
+def _lock_tenant(connection: Connection, tenant_id: str) -> Context | None:
+    """Take the lock; return for which tenant the transaction works, which costs no statement of its own."""
     require_transaction(connection)
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_tenant_hash(tenant_id))))
-    else:
-        # Matches no row, and takes the file's write lock all the same.
-        connection.execute(sa.delete(STATE).where(STATE.c.key == ""))
+        lock = sa.func.pg_advisory_xact_lock(_tenant_hash(tenant_id))
+        return Context(*connection.execute(sa.select(*CONTEXT, lock)).one()[:2])
+    # Matches no row, and takes the file's write lock all the same.
+    connection.execute(sa.delete(STATE).where(STATE.c.key == ""))
+    return None
 
 
 def _tenant_hash(tenant_id: str) -> sa.ColumnElement[int]:
