@@ -33,7 +33,7 @@ Version = tuple[int, str | None]
 NO_VERSION: Version = (0, None)
 
 _SHORT = 512
-#: The kinds of rows that are a tenant's begin here.
+#: The kinds of rows that are a tenant's begin here; the state's, which is 0, says whether they are all there.
 _FIRST_OF_TENANT = int(Kind.LICENSE)
 #: What drivers give for a boolean; SQLite also holds whatever was written there.
 _TRUE, _FALSE = (True, 1), (False, 0)
@@ -148,15 +148,15 @@ def tenant_of(rows: Iterable[Row]) -> TenantFacts:
     overrides: list[Override] = []
     for row in rows:
         kind = row[0]
-        if kind < _FIRST_OF_TENANT:
+        if 0 < kind < _FIRST_OF_TENANT:
             continue
         if kind == Kind.LICENSE:
             licenses.append(License(row[2], *(_window_of(row) or _NEVER)))
         elif kind == Kind.OVERRIDE:
             grant = grant_of(row[3])
             overrides.append(Override(row[1], grant, *(_window_of(row) or (_NEVER if grant.enabled else _ALWAYS))))
-        else:
-            raise HiddenRows(row[1])
+        elif row[2] is not None:
+            raise HiddenRows(row[2])
     return TenantFacts(tuple(licenses), tuple(overrides))
 
 
@@ -166,7 +166,9 @@ def version_in(rows: Iterable[Row]) -> Version:
 
 
 def version_of(row: Row) -> Version:
-    """Return the version in a row of the kind STATE."""
+    """Return the version in a row of the kind STATE; NO_VERSION where it stands for no row of the table."""
+    if row[6] is None:
+        return NO_VERSION
     token = _state(row[3]).get("token")
     return (row[6], token) if isinstance(row[6], int) else (-1, f"{row[6]} {token}")
 

@@ -23,6 +23,7 @@ OVERRIDES = _tables["tenant_feature_override"]
 
 CATALOG_KEY = "catalog"
 _FIRST, _LAST = "0001-01-02", "9999-12-30"
+_IS_CATALOG = STATE.c.key == sa.literal_column(f"'{CATALOG_KEY}'")
 _TENANT_ID = sa.bindparam("tenant_id", type_=sa.String())
 
 
@@ -35,7 +36,6 @@ class Kind(IntEnum):
     GRANT = 3
     LICENSE = 4
     OVERRIDE = 5
-    HIDDEN = 6
 
 
 def _window(table: Any, dialect: str) -> dict[str, ColumnElement[Any]]:
@@ -79,7 +79,23 @@ def _tagged(kind: Kind, **columns: ColumnElement[Any]) -> sa.Select[Any]:
 
 def _state() -> sa.Select[Any]:
     rows = _tagged(Kind.STATE, key=STATE.c.key, document=_text(STATE.c.value), number=STATE.c.version)
-    return rows.where(STATE.c.key == sa.literal_column(f"'{CATALOG_KEY}'"))
+    return rows.where(_IS_CATALOG)
+
+
+def _state_for_tenant(dialect: str) -> sa.Select[Any]:
+    """Return the state, and whether row-level security may hide what a tenant holds: ``reference`` is not NULL then.
+
+    It is there whatever the tables hold, and tells for which tenant the transaction works instead.
+    """
+    if dialect != "postgresql":
+        return _state()
+    is_hidden = hides(_TENANT_ID, LICENSES.name, OVERRIDES.name)
+    instead = sa.case((is_hidden, sa.func.coalesce(current_tenant(), sa.literal_column("''"))))
+    rows = _tagged(
+        Kind.STATE, key=STATE.c.key, reference=instead, document=_text(STATE.c.value), number=STATE.c.version
+    )
+    always = sa.select(sa.literal_column("1")).subquery("always")
+    return rows.select_from(always.outerjoin(STATE, _IS_CATALOG))
 
 
 def _features() -> sa.Select[Any]:
@@ -156,15 +172,6 @@ def _overrides(dialect: str) -> sa.Select[Any]:
     return rows.where(table.tenant_id == _TENANT_ID)
 
 
-def _of_tenant(dialect: str) -> list[sa.Select[Any]]:
-    """Return what a tenant holds; on PostgreSQL with a row more where row-level security may have hidden some of it."""
-    held = [_licenses(dialect), _overrides(dialect)]
-    if dialect == "postgresql":
-        hidden = _tagged(Kind.HIDDEN, key=current_tenant())
-        held.append(hidden.where(hides(_TENANT_ID, LICENSES.name, OVERRIDES.name)))
-    return held
-
-
 def _held_tiers() -> sa.CTE:
     """Return the ids of the tiers that can matter to a tenant: those it holds, the default, and their bases."""
     own = sa.select(LICENSES.c.license_tier_id.label("id")).where(
@@ -196,15 +203,19 @@ def _changed() -> sa.CompoundSelect[Any]:
 #: The whole catalogue and its version.
 CATALOG = sa.union_all(_state(), _features(), _tiers(), _grants())
 #: By dialect: what one tenant holds, and the version of the catalogue.
-TENANT = {dialect: sa.union_all(_state(), *_of_tenant(dialect)) for dialect in ("sqlite", "postgresql")}
+TENANT = {
+    dialect: sa.union_all(_state_for_tenant(dialect), _licenses(dialect), _overrides(dialect))
+    for dialect in ("sqlite", "postgresql")
+}
 #: By dialect: what one tenant holds, with all of the catalogue that can matter to it.
 EVERYTHING = {
     dialect: sa.union_all(
-        _state(),
+        _state_for_tenant(dialect),
         _features(),
         _tiers(),
         _grants_of_held_tiers(dialect),
-        *_of_tenant(dialect),
+        _licenses(dialect),
+        _overrides(dialect),
     )
     for dialect in ("sqlite", "postgresql")
 }

@@ -24,6 +24,8 @@ MAX_CONNECTIONS = 2
 #: A statement at a time, even where a host's role does otherwise; the setting ends with it.
 _BEGIN, _COMMIT = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY", "COMMIT"
 
+_STATE = int(Kind.STATE)
+
 Rows = Sequence[Sequence[Any]]
 
 
@@ -78,7 +80,7 @@ class Reader:
         """
         if not self._is_isolated:
             rows = self._ask(lambda connection: self._run(connection, self._tenant, tenant_id))
-            if not _is_hidden(rows):
+            if self._is_file or not _is_hidden(rows):
                 return rows
             self._is_isolated = True
         rows = self._ask(lambda connection: self._run_isolated(connection, tenant_id))
@@ -206,7 +208,10 @@ class Reader:
 
 
 def _is_hidden(rows: Rows) -> bool:
-    return any(row[0] == Kind.HIDDEN for row in rows)
+    for row in rows:
+        if row[0] == _STATE:
+            return row[2] is not None
+    return False
 
 
 def _is_about_data(error: Exception) -> bool:
