@@ -46,6 +46,11 @@
     │   ├── DocumentChanged
     │   ├── ConfigChanged
     │   └── LossRefused
+    ├── SecretsError                secrets cannot be sealed or opened; rows stay as they are
+    │   ├── SecretsNotConfigured
+    │   ├── UnknownKeyId
+    │   ├── DecryptionFailed
+    │   └── EnvelopeInvalid
     ├── RetryTransaction            another transaction came first; the same one may succeed now
     ├── HistoryRequired             today's rows cannot answer for that moment
     ├── NotALimit                   a decision without a number was asked to compare
@@ -241,6 +246,26 @@ class ConfigChanged(WriteRefused):
 
 class LossRefused(WriteRefused):
     """Tenants would lose features, or have lower limits."""
+
+
+class SecretsError(TierwrightError):
+    """Secrets cannot be sealed or opened; what is stored stays as it is."""
+
+
+class SecretsNotConfigured(SecretsError):
+    """The process has no keys, or its key provider wraps nothing."""
+
+
+class UnknownKeyId(SecretsError):
+    """The key that wrapped a data key is not among the keys of the process."""
+
+
+class DecryptionFailed(SecretsError):
+    """A key is not the one of its id, or an envelope was changed, or belongs to another row or version."""
+
+
+class EnvelopeInvalid(SecretsError):
+    """What is stored as secrets is no envelope of ours."""
 
 
 class RetryTransaction(TierwrightError):

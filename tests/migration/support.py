@@ -195,6 +195,13 @@ def pg_dump_schema(url: str) -> str:
     return "\n".join(line for line in result.stdout.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))
 
 
+def pg_dump(url: str) -> str:
+    """Return ``pg_dump`` of a database."""
+    result = _client("pg_dump", url)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
 def _client(program: str, url: str, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
     path = wheel_folder() / "pginstall18" / "bin" / program  # 18 talks to older servers too
     address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
