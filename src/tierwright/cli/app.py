@@ -18,6 +18,7 @@ from tierwright.cli import (
     model,
     output,
     override,
+    secrets,
     tenant,
     tier,
 )
@@ -45,6 +46,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(component.app, name="component")
 app.add_typer(integration.app, name="integration")
 app.add_typer(catalog.app, name="catalog")
+app.add_typer(secrets.app, name="secrets")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,89 @@
+"""The rows that hold secrets, page by page in the order of their primary key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlmodel import SQLModel
+
+import tierwright.tables  # noqa: F401  fills the metadata
+from tierwright.secrets.envelope import PREFIX, Binding
+
+_CONFIGS = SQLModel.metadata.tables["tenant_integration_configs"]
+_ROW = _CONFIGS.c
+_KEY = (_ROW.integration_key, _ROW.tenant_id)
+_BEGINNING = sa.func.substr(_ROW.encrypted_config, 1, PREFIX, type_=sa.LargeBinary())
+#: The same columns, unless somebody wrote the row meanwhile; ``updated_at`` is of the settings, which do not change.
+_SWAP = (
+    sa.update(_CONFIGS)
+    .where(
+        _ROW.integration_key == sa.bindparam("of_integration"),
+        _ROW.tenant_id == sa.bindparam("of_tenant"),
+        _ROW.secret_version == sa.bindparam("of_version"),
+        _ROW.encrypted_config == sa.bindparam("old", type_=sa.LargeBinary()),
+    )
+    .values(encrypted_config=sa.bindparam("new", type_=sa.LargeBinary()), updated_at=_ROW.updated_at)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """The envelope of one row, and where it belongs."""
+
+    integration_key: str
+    tenant_id: str
+    secret_version: int
+    envelope: bytes = field(repr=False)
+
+    @property
+    def binding(self) -> Binding:
+        """The place to which the secrets are sealed."""
+        return Binding.of_config(self.tenant_id, self.integration_key, self.secret_version)
+
+
+def beginnings(connection: Connection, size: int) -> Iterator[Sequence[bytes]]:
+    """Yield the first bytes of all envelopes, in pages; they are enough for the key id."""
+    for page in _pages(connection, _BEGINNING, size):
+        yield [bytes(row[-1]) for row in page]
+
+
+def page_after(connection: Connection, last: tuple[str, str] | None, size: int) -> list[Sealed]:
+    """Return the envelopes that follow a primary key; the first ones where there is none."""
+    rows = connection.execute(_after(_ROW.encrypted_config, last, size))
+    return [Sealed(row[0], row[1], row[2], bytes(row[3])) for row in rows]
+
+
+def swap(connection: Connection, changes: Sequence[tuple[Sealed, bytes]]) -> int:
+    """Write new envelopes in place of the old ones, each only where that is still there; return how many were."""
+    done = connection.execute(
+        _SWAP,
+        [
+            {
+                "of_integration": row.integration_key,
+                "of_tenant": row.tenant_id,
+                "of_version": row.secret_version,
+                "old": row.envelope,
+                "new": new,
+            }
+            for row, new in changes
+        ],
+    )
+    return int(done.rowcount)
+
+
+def _pages(connection: Connection, column: Any, size: int) -> Iterator[Sequence[Any]]:
+    last: tuple[str, str] | None = None
+    while page := connection.execute(_after(column, last, size)).all():
+        yield page
+        last = page[-1][0], page[-1][1]
+
+
+def _after(column: Any, last: tuple[str, str] | None, size: int) -> sa.Select[Any]:
+    statement = sa.select(*_KEY, _ROW.secret_version, column).where(_ROW.encrypted_config.is_not(None))
+    if last is not None:
+        statement = statement.where(sa.tuple_(*_KEY) > sa.tuple_(*last))
+    return statement.order_by(*_KEY).limit(size)
