@@ -1,0 +1,215 @@
+"""Checks of tenants' integrations on a database: what is written, when, and what is left alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlmodel import Session
+
+from tests.support.integrations import CONFIGS, KEY_2, KEYS, offer, service
+from tests.support.registry import writer
+from tierwright.errors import InvalidInput
+from tierwright.integrations import Outcome, Probes, ProbeTarget, check_health, check_health_async
+from tierwright.secrets import KeyRing
+from tierwright.testing.ground import async_engine_for
+from tierwright.types import HealthStatus, utc_now
+
+SECRET = "sentinel-health"
+LATER = timedelta(days=1)
+
+
+@pytest.fixture
+def engine(migrated_engine: Engine) -> Engine:
+    """Return a database in which acme and globex use slack; initech has configured it, and not switched it on."""
+    offer(migrated_engine)
+    with Session(migrated_engine) as session:
+        calls = service(session)
+        for tenant in ("acme", "globex", "initech"):
+            calls.configure(tenant, "slack", {"channel": f"#{tenant}", "bot_token": SECRET})
+        calls.enable("acme", "slack")
+        calls.enable("globex", "slack")
+        session.commit()
+    return migrated_engine
+
+
+def probing(probe: Any) -> Probes:
+    probes = Probes()
+    probes.register("slack")(probe)
+    return probes
+
+
+def row_of(engine: Engine, tenant: str = "acme") -> Any:
+    with engine.connect() as connection:
+        return connection.execute(sa.select(CONFIGS).where(CONFIGS.c.tenant_id == tenant)).one()
+
+
+def health_of(engine: Engine, tenant: str = "acme") -> tuple[Any, ...]:
+    row = row_of(engine, tenant)
+    return row.health_status, row.failure_count, row.success_count
+
+
+def failing(target: ProbeTarget) -> None:
+    raise ConnectionError(target.secrets()["bot_token"])
+
+
+def updates(engine: Engine) -> list[str]:
+    """Return a list that fills with the updates that reach the database."""
+    seen: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "UPDATE" in statement:
+            seen.append(statement)
+
+    return seen
+
+
+def test_only_what_is_switched_on_and_has_a_probe_is_checked(engine: Engine) -> None:
+    offer(engine, "mail")
+    asked: list[tuple[str, str, Any]] = []
+    probes = probing(lambda target: asked.append((target.tenant_id, target.integration_key, target.config)))
+    report = check_health(engine, probes)
+    assert sorted(asked, key=str) == [
+        ("acme", "slack", {"channel": "#acme"}),
+        ("globex", "slack", {"channel": "#globex"}),
+    ]
+    assert [(check.tenant_id, check.before, check.after) for check in report.checks] == [
+        ("acme", None, "healthy"),
+        ("globex", None, "healthy"),
+    ]
+    assert report.ok
+    assert row_of(engine).last_health_check is not None
+    assert health_of(engine, "initech") == (None, 0, 0)
+    with Session(engine) as session:
+        writer(session).integrations.retire("slack")
+        session.commit()
+    assert check_health(engine, probes).checks == ()
+
+
+def test_a_tenant_or_an_integration_can_be_chosen(engine: Engine) -> None:
+    probes = probing(lambda _: None)
+    assert [check.tenant_id for check in check_health(engine, probes, tenants=["globex", "nobody"]).checks] == [
+        "globex"
+    ]
+    assert check_health(engine, probes, integrations=["mail"]).checks == ()
+    assert len(check_health(engine, probes, integrations=["slack"]).checks) == 2
+
+
+def test_failures_in_a_row_make_it_unhealthy_and_successes_in_a_row_healthy_again(engine: Engine) -> None:
+    found = []
+    for probe in (failing, failing, failing, failing, lambda _: None, failing, lambda _: None, lambda _: None):
+        check_health(engine, probing(probe), keys=KEYS, tenants=["acme"])
+        found.append(health_of(engine))
+    assert found == [
+        ("degraded", 1, 0),
+        ("degraded", 2, 0),
+        ("unhealthy", 3, 0),
+        ("unhealthy", 3, 0),
+        ("unhealthy", 0, 1),
+        ("unhealthy", 1, 0),
+        ("unhealthy", 0, 1),
+        ("healthy", 0, 2),
+    ]
+
+
+def test_where_nothing_happens_nothing_is_written_until_it_is_due(engine: Engine) -> None:
+    probes = probing(lambda _: None)
+    for _ in range(2):
+        check_health(engine, probes)
+    before, seen = row_of(engine), updates(engine)
+    report = check_health(engine, probes)
+    assert [check.written for check in report.checks] == [False, False]
+    assert seen == []
+    assert row_of(engine) == before
+    with engine.begin() as connection:
+        connection.execute(sa.update(CONFIGS).values(last_health_check=utc_now() - LATER))
+    assert [check.written for check in check_health(engine, probes).checks] == [True, True]
+    after = row_of(engine)
+    assert utc_now() - after.last_health_check < LATER
+    assert (after.config_version, after.secret_version, after.encrypted_config) == (
+        before.config_version,
+        before.secret_version,
+        before.encrypted_config,
+    )
+
+
+def test_the_time_of_the_settings_stays(engine: Engine) -> None:
+    before = row_of(engine).updated_at
+    check_health(engine, probing(failing), keys=KEYS)
+    assert row_of(engine).updated_at == before
+
+
+def test_what_was_changed_while_the_probe_ran_gets_no_result(engine: Engine) -> None:
+    def change(target: ProbeTarget) -> None:
+        with Session(engine) as session:
+            service(session).configure(target.tenant_id, "slack", {"channel": "#new"})
+            session.commit()
+
+    [check] = check_health(engine, probing(change), tenants=["acme"]).checks
+    assert (check.superseded, check.written, check.after) == (True, False, None)
+    assert health_of(engine) == (None, 0, 0)
+
+
+def test_a_probe_that_cannot_have_its_secrets_says_nothing(engine: Engine) -> None:
+    for keys, error in ((None, "SecretsNotConfigured"), (KeyRing({"k1": KEY_2}, "k1"), "DecryptionFailed")):
+        report = check_health(engine, probing(failing), keys=keys)
+        assert {(check.outcome, check.error, check.written) for check in report.checks} == {
+            (Outcome.INCONCLUSIVE, error, False)
+        }
+        assert not report.ok
+    assert health_of(engine) == (None, 0, 0)
+    assert check_health(engine, probing(lambda _: HealthStatus.DEGRADED)).statuses == {"degraded": 2}
+
+
+def test_what_a_probe_raises_is_told_by_its_class_only(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    report = check_health(engine, probing(failing), keys=KEYS)
+    assert {check.error for check in report.checks} == {"ConnectionError"}
+    assert SECRET not in str(report) + caplog.text + str(row_of(engine))
+
+
+def test_no_connection_is_held_while_probes_run(engine: Engine) -> None:
+    held = 0
+
+    @event.listens_for(engine, "checkout")
+    def taken(*_: Any) -> None:
+        nonlocal held
+        held += 1
+
+    @event.listens_for(engine, "checkin")
+    def given_back(*_: Any) -> None:
+        nonlocal held
+        held -= 1
+
+    seen: list[int] = []
+    check_health(engine, probing(lambda _: seen.append(held)))
+    assert seen == [0, 0]
+
+
+def test_an_event_loop_can_wait_for_it(engine: Engine) -> None:
+    import asyncio
+
+    from sqlalchemy.ext.asyncio import async_sessionmaker
+
+    async def probe(target: ProbeTarget) -> None:
+        await asyncio.sleep(0)
+        assert target.secrets()["bot_token"] == SECRET
+
+    async def main() -> Any:
+        asynchronous = async_engine_for(engine)
+        report = await check_health_async(async_sessionmaker(asynchronous), probing(probe), keys=KEYS)
+        await asynchronous.dispose()
+        return report
+
+    assert asyncio.run(main()).statuses == {"healthy": 2}
+    assert health_of(engine) == ("healthy", 0, 1)
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": 0}, {"concurrency": 0}, {"failures": 0}, {"tenants": [""]}])
+def test_numbers_and_tenants_are_checked_first(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        check_health(sa.create_engine("sqlite:///no/such/folder/file"), probing(failing), **wrong)
