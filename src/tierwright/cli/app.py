@@ -14,6 +14,7 @@ from tierwright.cli import (
     decisions,
     feature,
     integration,
+    integrations,
     license,
     model,
     output,
@@ -45,6 +46,7 @@ app.add_typer(tier.app, name="tier")
 app.add_typer(model.app, name="model")
 app.add_typer(component.app, name="component")
 app.add_typer(integration.app, name="integration")
+app.add_typer(integrations.app, name="integrations")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(secrets.app, name="secrets")
 

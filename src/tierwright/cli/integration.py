@@ -10,7 +10,11 @@ from tierwright.cli import documents, listing, options, writing
 from tierwright.cli.writing import Work
 from tierwright.tables import IntegrationInput, IntegrationRegistry
 
-app = typer.Typer(help="Look at integrations, and change them.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="The registry of integrations (`integrations`, with s, is what tenants have configured).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 Key = Annotated[str, typer.Argument(metavar="INTEGRATION", help="The key of the integration.")]
 

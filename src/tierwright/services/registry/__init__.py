@@ -47,7 +47,8 @@ class Registry:
             AuditContext(actor, reason).attach(session)
         elif reason is not None:
             raise TypeError("Registry() with a reason needs an actor too")
-        self._session = session
+        #: The session that is written in.
+        self.session = session
         self.features = Features(session)
         self.tiers = Tiers(session)
         self.licenses = Licenses(session)
@@ -72,4 +73,4 @@ class Registry:
             AuditContextMissing: nobody says who writes.
             RetryTransaction: another transaction came first.
         """
-        return purge(self._session, tenant, actor=actor, reason=reason)
+        return purge(self.session, tenant, actor=actor, reason=reason)
