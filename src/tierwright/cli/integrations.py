@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from tierwright.cli.secrets import KeyFile, Provider, imported, keys_of
 from tierwright.cli.writing import Work
 from tierwright.errors import InvalidInput, NotFound, SecretsNotConfigured
 from tierwright.integrations import (
+    ConfigResult,
     HealthCheck,
     HealthReport,
     Probes,
@@ -94,7 +96,8 @@ def configure(
 ) -> Work:
     """Store settings and secrets of TENANT for INTEGRATION; what is not given stays as it is.
 
-    The settings of --from are all settings: they take the place of the stored ones, except for the secrets. A secret is never an argument: others on the machine could read it there.
+    The settings of --from are all settings: they take the place of the stored ones, except for the secrets. A secret
+    is never an argument: others on the machine could read it there.
     """
     given = given_settings(from_, secret, secret_file)
     keys = _keys_if_any(key_file, provider)
