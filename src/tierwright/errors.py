@@ -11,7 +11,8 @@
     │   ├── SessionMissing
     │   ├── TransactionMissing
     │   ├── AuditContextMissing
-    │   └── StoreUnsupported
+    │   ├── StoreUnsupported
+    │   └── IsolationRefused
     ├── DatabaseError               the database cannot be used as it is
     │   ├── DatabaseUnreachable
     │   ├── DatabaseReadOnly
@@ -110,6 +111,10 @@ class AuditContextMissing(ConfigurationError):
 
 class StoreUnsupported(ConfigurationError):
     """A store cannot have connections of its own to this database."""
+
+
+class IsolationRefused(ConfigurationError):
+    """Row-level security would not keep tenants apart, or would meet policies that are not ours."""
 
 
 class DatabaseError(TierwrightError):

@@ -15,6 +15,7 @@ from tierwright.cli import (
     feature,
     integration,
     integrations,
+    isolation,
     license,
     model,
     output,
@@ -33,6 +34,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+db.app.add_typer(isolation.app, name="isolation")
+db.app.command()(isolation.grants)
 app.add_typer(db.app, name="db")
 app.command()(doctor)
 app.command()(decisions.evaluate)

@@ -103,8 +103,12 @@ class ConfigSchema:
         return tuple(sorted({shown(path) for path in found}))
 
     def _is_public(self, path: Path) -> bool:
-        while path and isinstance(path[-1], int):
-            path = path[:-1]  # what is said of a list is said of its items
+        if self._says_public(path):
+            return True
+        # What is said of a list is said of its items.
+        return isinstance(path[-1], int) and self._is_public(path[:-1])
+
+    def _says_public(self, path: Path) -> bool:
         schemas: Iterable[dict[str, Any]] = [self._root]
         for key in path:
             schemas = [child for schema in applied(self._root, schemas) for child in below(schema, key)]

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection, Engine
 from tierwright.doctor.report import Finding, Report, Severity
 from tierwright.doctor.rows import row_definitions, row_findings
 from tierwright.doctor.schema import schema_findings
+from tierwright.isolation import isolation_findings
 from tierwright.migrations import VERSION_TABLE, catalog
 from tierwright.migrations.reading import reading_connection
 from tierwright.migrations.status import read_status
@@ -38,6 +39,7 @@ def examine(
         found = [
             *schema_findings(status),
             *_setting_findings(connection, is_host_engine=isinstance(database, Engine)),
+            *_isolation_findings(connection),
             *row_findings(connection, definitions),
         ]
     expected = catalog.expected(status.dialect)
@@ -51,6 +53,11 @@ def examine(
         checked=checked,
         findings=tuple(sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)),
     )
+
+
+def _isolation_findings(connection: Connection) -> Iterator[Finding]:
+    for found in isolation_findings(connection):
+        yield Finding(found.code, Severity.ERROR, found.object, found.message, found.remedy)
 
 
 def _setting_findings(connection: Connection, *, is_host_engine: bool) -> Iterator[Finding]:
