@@ -62,7 +62,7 @@ def revealed(engine: Engine, tenant: str = "acme", keys: Any = KEYS) -> dict[str
 
 def test_one_document_becomes_two_columns_and_comes_back(engine: Engine) -> None:
     done = configure(engine)
-    assert (done.changed, done.config_version, done.secret_version) == (True, 1, 1)
+    assert (done.changed, done.warnings, done.config_version, done.secret_version) == (True, (), 1, 1)
     row = row_of(engine)
     assert row.config == PUBLIC
     assert b"xoxb-1" not in row.encrypted_config
@@ -127,7 +127,8 @@ def test_what_needs_no_secret_needs_no_key(engine: Engine) -> None:
     with pytest.raises(SecretsNotConfigured):
         configure(engine, keys=None)
     assert row_of(engine) is None
-    configure(engine, {"channel": "#a"}, keys=None)  # complete only once the token is there
+    done = configure(engine, {"channel": "#a"}, keys=None)  # complete only once the token is there
+    assert "/bot_token" in done.warnings[0]
 
 
 def test_a_row_that_does_not_decrypt_is_kept_unless_it_is_replaced(engine: Engine) -> None:

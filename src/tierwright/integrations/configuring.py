@@ -27,6 +27,7 @@ class Change:
         config: the changed public settings, as the history names them.
         secrets: the names of the changed secrets.
         config_version, secret_version: the versions afterwards.
+        missing: the names of secrets that the schema requires, and without which it cannot be enabled.
     """
 
     values: dict[str, Any] = field(repr=False)
@@ -34,6 +35,12 @@ class Change:
     secrets: list[str]
     config_version: int
     secret_version: int
+    missing: Collection[str] = ()
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what the writer should know."""
+        named = ", ".join(self.missing)
+        return (f"It cannot be enabled without the secrets that its schema requires: {named}.",) if named else ()
 
     def for_audit(self) -> dict[str, Any]:
         """Return what the history holds: names and versions, no value."""
@@ -84,13 +91,13 @@ def configured(
     settings = taken_apart(schema, document)
     is_enabled = row is not None and row.is_enabled
     if replace:
-        refuse_invalid(schema, settings, (), complete=is_enabled)
-        return change_of(row, settings, replaced_secrets(row, settings), keys, place)
+        missing = refuse_invalid(schema, settings, (), complete=is_enabled)
+        return change_of(row, settings, replaced_secrets(row, settings), keys, place, missing)
     stored = () if row is None else names_in(row.sealed)
     forgotten = names_of(forget, {*schema.secrets, *stored}, settings.names)
     kept = kept_names(schema, row, forgotten)
-    refuse_invalid(schema, settings, kept, complete=is_enabled)
-    return change_of(row, settings, changed_secrets(row, settings, kept, forgotten, keys), keys, place)
+    missing = refuse_invalid(schema, settings, kept, complete=is_enabled)
+    return change_of(row, settings, changed_secrets(row, settings, kept, forgotten, keys), keys, place, missing)
 
 
 def kept_names(schema: ConfigSchema, row: Stored | None, forgotten: Collection[str]) -> frozenset[str]:
@@ -130,7 +137,12 @@ def replaced_secrets(row: Stored | None, settings: Settings) -> SecretChange:
 
 
 def change_of(
-    row: Stored | None, settings: Settings, secrets: SecretChange, keys: KeyProvider | None, place: tuple[str, str]
+    row: Stored | None,
+    settings: Settings,
+    secrets: SecretChange,
+    keys: KeyProvider | None,
+    place: tuple[str, str],
+    missing: Collection[str],
 ) -> Change:
     """Return what is to be written, sealed for its row and version.
 
@@ -140,6 +152,7 @@ def change_of(
         secrets: how they change.
         keys: needed only where secrets are written.
         place: the tenant and the integration.
+        missing: the names of required secrets that are not there yet.
 
     Raises:
         SecretsNotConfigured: there are secrets, and no keys.
@@ -165,7 +178,7 @@ def change_of(
         version += 1
         values["config_version"] = version
     named = [shown((name,)) for name in config]
-    return Change(values, named, list(secrets.names), version, secret_version)
+    return Change(values, named, list(secrets.names), version, secret_version, missing)
 
 
 def _difference(old: dict[str, Any], given: dict[str, Any], kept: Collection[str]) -> SecretChange:

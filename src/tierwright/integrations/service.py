@@ -115,7 +115,8 @@ class TenantIntegrations:
             reason: why.
 
         Returns:
-            Whether anything changed, and the versions that the row has now.
+            Whether anything changed, and the versions that the row has now; with a warning that names the secrets which
+            the schema requires and which are not there yet. While it is not enabled, they may come later.
 
         Raises:
             ReferenceUnknown: there is no such integration.
@@ -130,7 +131,7 @@ class TenantIntegrations:
             schema = ConfigSchema.of(write.registered.config_schema)
             change = configured(schema, write.row, document, forget, replace, self._keys, write.place)
             action = AuditAction.CREATED if write.row is None else AuditAction.UPDATED
-            return write.done(action, change.values, change.for_audit())
+            return write.done(action, change.values, change.for_audit(), change.warnings())
 
     def enable(
         self,

@@ -80,7 +80,9 @@ class Write:
             raise rows.unconfigured(*self.place)
         return self.row
 
-    def done(self, action: AuditAction, values: Mapping[str, Any], said: Mapping[str, Any]) -> ConfigResult:
+    def done(
+        self, action: AuditAction, values: Mapping[str, Any], said: Mapping[str, Any], warnings: tuple[str, ...] = ()
+    ) -> ConfigResult:
         """Write columns, and what the history says of it; nothing where there are none.
 
         Raises:
@@ -95,7 +97,7 @@ class Write:
             self.note(action, new=said)
         before = (0, 0) if self.row is None else (self.row.config_version, self.row.secret_version)
         versions = values.get("config_version", before[0]), values.get("secret_version", before[1])
-        return ConfigResult(bool(values), (), *versions)
+        return ConfigResult(bool(values), warnings, *versions)
 
     def switched(self, on: bool) -> ConfigResult:
         """Switch the integration on or off; nothing where it is so already."""

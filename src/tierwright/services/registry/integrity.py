@@ -41,7 +41,12 @@ _EXISTING = {
     "uq_integration_registry_key": "An integration with this key exists.",
 }
 #: Written by services that change a row which exists: that it was made meanwhile is a race, not a refusal.
-_UPSERTED = {"pk_tenant_license", "pk_tenant_feature_override", "idx_tier_features_tier_key"}
+_UPSERTED = {
+    "pk_tenant_license",
+    "pk_tenant_feature_override",
+    "pk_tenant_integration_configs",
+    "idx_tier_features_tier_key",
+}
 
 
 @contextmanager
