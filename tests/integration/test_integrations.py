@@ -190,6 +190,10 @@ def test_a_document_that_does_not_fit_is_refused_without_its_values(engine: Engi
             configure(engine, document)
         assert "sentinel" not in str(caught.value) + str(caught.value.details)
     assert row_of(engine) is None
+    configure(engine)
+    with pytest.raises(ConfigInvalid, match="minLength at /bot_token"):
+        configure(engine, {"channel": "#a", "bot_token": "x"})
+    assert revealed(engine)["/bot_token"] == "xoxb-1"
 
 
 def test_what_looks_like_a_secret_is_not_stored_in_the_clear(engine: Engine) -> None:

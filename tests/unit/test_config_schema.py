@@ -177,6 +177,7 @@ CHECKED: dict[str, Case] = {
     "a kept secret may be anything": ({"channel": "x", "oauth": {"id": 1}}, ("/token", "/oauth/secret"), [], ()),
     "and needs its object": ({"channel": "x"}, ("/token", "/oauth/secret"), [("/oauth", "required")], ()),
     "a given one may not": ({"channel": "x", "token": "a"}, (), [("/token", "minLength")], ()),
+    "also where another is kept": ({"channel": "x", "token": "a"}, ("/token",), [("/token", "minLength")], ()),
     "nothing is told of its inside": (
         {"channel": "x", "token": "abc", "oauth": {"id": 1, "secret": {"hush": 1, "quiet": 2}}},
         (),

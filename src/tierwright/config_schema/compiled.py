@@ -83,14 +83,15 @@ class ConfigSchema:
 
         Args:
             document: the document, or its public part.
-            kept: pointers of secrets that are not in it, but stored: they count as present and right.
+            kept: pointers of secrets that are stored: where they are not in it, they count as present and right.
 
         Raises:
             InvalidInput: the schema cannot be applied after all, because it runs in a circle.
         """
         if not self._root:
             return Findings()
-        assumed = {path_of(pointer) for pointer in kept} & self._paths
+        given = self.secret_names(document)
+        assumed = {path_of(pointer) for pointer in kept if pointer not in given} & self._paths
         whole = self.merge(document, {pointer_of(path): None for path in assumed})
         return self._checker.check(whole, assumed)
 
