@@ -23,7 +23,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel
 
 import tierwright
-from tierwright import Availability, Reason, Registry, Source, catalog, errors, migrations, tables
+from tierwright import (
+    Availability,
+    Reason,
+    Registry,
+    Source,
+    catalog,
+    errors,
+    integrations,
+    migrations,
+    rotation,
+    secrets,
+    tables,
+)
 from tierwright.catalog import importers
 from tierwright.contrib import openfeature_mapping
 from tierwright.services import audit, explanation, resources, transactions
@@ -56,8 +68,9 @@ NOTES = {
     "component_registry.required_features": "feature keys needed besides",
     "integration_registry.config_schema": 'JSON Schema; `"writeOnly": true` marks a secret',
     "tenant_integration_configs.config": "what is not secret",
-    "tenant_integration_configs.encrypted_config": "secrets, encrypted by the application",
-    "tenant_integration_configs.config_version": "for optimistic locking",
+    "tenant_integration_configs.encrypted_config": "secrets, sealed for this row and version",
+    "tenant_integration_configs.config_version": "moves with config, secrets and is_enabled; for optimistic locking",
+    "tenant_integration_configs.secret_version": "moves with the secrets",
     "tenant_integration_configs.health_status": "healthy, degraded, unhealthy; NULL is never checked",
     "feature_audit_log.entity_id": "the natural key of what changed; no foreign key",
     "tierwright_state.version": "counts up with every write",
@@ -214,6 +227,22 @@ def catalog_page() -> str:
     return "\n".join(lines)
 
 
+def integrations_page() -> str:
+    """Return the page with every public name of ``tierwright.integrations``, and of the keys behind it."""
+    lines = [f"# Integrations from Python\n\n{NOTICE}"]
+    lines.append(
+        "What has no other home below is imported from `tierwright.integrations`. Guides: "
+        "[integrations](../howto/integrations.md), [keys and\nsecrets](../howto/secrets.md), "
+        "[health](../howto/integration-health.md).\n"
+    )
+    for name in sorted(integrations.__all__, key=str.lower):
+        lines += _with_methods(name, getattr(integrations, name))
+    for module in (secrets, rotation):
+        for name in sorted(module.__all__, key=str.lower):
+            lines += _with_methods(name, getattr(module, name), home=module.__name__)
+    return "\n".join(lines)
+
+
 def _fields_of(entries: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[str]:
     inner = entries["additionalProperties"]
     while "$ref" not in inner:
@@ -319,7 +348,8 @@ def _signature(thing: Any) -> str:
     signature = re.sub(r"\btierwright\.[\w.]+\.(?=[A-Z])", "", str(inspect.signature(thing)))
     signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", signature)  # annotations are text, and repr() quotes them
     signature = re.sub(r"ForwardRef\('([^']*)'\)", r"\1", signature)  # of a named tuple's fields
-    signature = re.sub(r", _\w+: [^,)]*", "", signature)  # what is nobody's business
+    nested = r"\[(?:[^\[\]]|\[(?:[^\[\]]|\[[^\[\]]*\])*\])*\]"
+    signature = re.sub(rf", _\w+: (?:[^,()\[\]]|{nested})*", "", signature)  # what is nobody's business
     signature = re.sub(r"<Required object at 0x[0-9a-f]+>", "...", signature)
     return _folded(re.sub(r"\(self(, )?", "(", signature))
 
@@ -412,6 +442,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "entitlements.md": entitlements_page,
     "registry.md": registry_page,
     "catalog.md": catalog_page,
+    "integrations.md": integrations_page,
     "decisions.md": decisions_page,
 }
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 from tierwright.integrations.records import ConfigResult, Credentials, Secrets, TenantIntegration
-from tierwright.integrations.service import TenantIntegrations, TenantKey
-from tierwright.integrations.settings import HiddenDocument, hidden
+from tierwright.integrations.service import TenantIntegrations
+from tierwright.integrations.settings import hidden
+from tierwright.secrets.hidden import Hidden
 from tierwright.secrets.keys import KeyProvider
 
 if TYPE_CHECKING:
@@ -32,23 +34,23 @@ class AsyncTenantIntegrations:
         self._session = session
         self._keys = keys
 
-    async def list(self, tenant: TenantKey) -> tuple[TenantIntegration, ...]:
+    async def list(self, tenant: str | int | UUID) -> tuple[TenantIntegration, ...]:
         """Return what a tenant has configured; see :meth:`TenantIntegrations.list`."""
         return await self._run(lambda service: service.list(tenant))
 
-    async def get(self, tenant: TenantKey, integration: str) -> TenantIntegration:
+    async def get(self, tenant: str | int | UUID, integration: str) -> TenantIntegration:
         """Return what a tenant has configured for one integration; see :meth:`TenantIntegrations.get`."""
         return await self._run(lambda service: service.get(tenant, integration))
 
-    async def credentials(self, tenant: TenantKey, integration: str) -> Credentials:
+    async def credentials(self, tenant: str | int | UUID, integration: str) -> Credentials:
         """Return settings and secrets to connect with; see :meth:`TenantIntegrations.credentials`."""
         return await self._run(lambda service: service.credentials(tenant, integration))
 
     async def configure(
         self,
-        tenant: TenantKey,
+        tenant: str | int | UUID,
         integration: str,
-        document: Mapping[str, Any] | HiddenDocument,
+        document: Mapping[str, Any] | Hidden[Mapping[str, Any]],
         *,
         expected_version: int | None = None,
         forget: Collection[str] = (),
@@ -72,20 +74,56 @@ class AsyncTenantIntegrations:
             )
         )
 
-    async def enable(self, tenant: TenantKey, integration: str, **options: Any) -> ConfigResult:
+    async def enable(
+        self,
+        tenant: str | int | UUID,
+        integration: str,
+        *,
+        expected_version: int | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> ConfigResult:
         """Switch a configured integration on; see :meth:`TenantIntegrations.enable`."""
-        return await self._run(lambda service: service.enable(tenant, integration, **options))
+        return await self._run(
+            lambda service: service.enable(
+                tenant, integration, expected_version=expected_version, actor=actor, reason=reason
+            )
+        )
 
-    async def disable(self, tenant: TenantKey, integration: str, **options: Any) -> ConfigResult:
+    async def disable(
+        self,
+        tenant: str | int | UUID,
+        integration: str,
+        *,
+        expected_version: int | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> ConfigResult:
         """Switch an integration off; see :meth:`TenantIntegrations.disable`."""
-        return await self._run(lambda service: service.disable(tenant, integration, **options))
+        return await self._run(
+            lambda service: service.disable(
+                tenant, integration, expected_version=expected_version, actor=actor, reason=reason
+            )
+        )
 
-    async def remove(self, tenant: TenantKey, integration: str, **options: Any) -> ConfigResult:
+    async def remove(
+        self,
+        tenant: str | int | UUID,
+        integration: str,
+        *,
+        expected_version: int | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> ConfigResult:
         """Delete settings and secrets; see :meth:`TenantIntegrations.remove`."""
-        return await self._run(lambda service: service.remove(tenant, integration, **options))
+        return await self._run(
+            lambda service: service.remove(
+                tenant, integration, expected_version=expected_version, actor=actor, reason=reason
+            )
+        )
 
     async def reveal(
-        self, tenant: TenantKey, integration: str, *, actor: str | None = None, reason: str | None = None
+        self, tenant: str | int | UUID, integration: str, *, actor: str | None = None, reason: str | None = None
     ) -> Secrets:
         """Return the secrets to a person, and note it; see :meth:`TenantIntegrations.reveal`."""
         return await self._run(lambda service: service.reveal(tenant, integration, actor=actor, reason=reason))

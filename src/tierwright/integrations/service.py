@@ -16,16 +16,15 @@ from tierwright.integrations.permission import refuse_denied
 from tierwright.integrations.records import ConfigResult, Credentials, Secrets, TenantIntegration
 from tierwright.integrations.rows import Stored
 from tierwright.integrations.sealing import names_in, open_secrets
-from tierwright.integrations.settings import HiddenDocument, hidden, refuse_unready
+from tierwright.integrations.settings import hidden, refuse_unready
 from tierwright.integrations.writing import Write
+from tierwright.secrets.hidden import Hidden
 from tierwright.secrets.keys import KeyProvider
 from tierwright.services.registry.inputs import key_of, tenant_of
 from tierwright.services.registry.rows import not_found
 from tierwright.services.session_state import connection_of
 from tierwright.services.tenant_scope import tenant_scope
 from tierwright.types import AuditAction
-
-TenantKey = str | int | UUID
 
 
 class TenantIntegrations:
@@ -50,14 +49,14 @@ class TenantIntegrations:
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def list(self, tenant: TenantKey) -> tuple[TenantIntegration, ...]:
+    def list(self, tenant: str | int | UUID) -> tuple[TenantIntegration, ...]:
         """Return what a tenant has configured, by integration; nothing is decrypted, and no key is needed."""
         tenant_id = tenant_of(tenant)
         connection = self._reading()
         with tenant_scope(connection, tenant_id):
             return tuple(row.told() for row in rows.all_stored(connection, tenant_id))
 
-    def get(self, tenant: TenantKey, integration: str) -> TenantIntegration:
+    def get(self, tenant: str | int | UUID, integration: str) -> TenantIntegration:
         """Return what a tenant has configured for one integration; nothing is decrypted, and no key is needed.
 
         Raises:
@@ -65,7 +64,7 @@ class TenantIntegrations:
         """
         return self._row(self._reading(), tenant_of(tenant), _key(integration)).told()
 
-    def credentials(self, tenant: TenantKey, integration: str) -> Credentials:
+    def credentials(self, tenant: str | int | UUID, integration: str) -> Credentials:
         """Return settings and secrets to connect with, where the tenant may use the integration now.
 
         For the application itself; a person who looks at secrets goes through :meth:`reveal`, which leaves a trace.
@@ -88,9 +87,9 @@ class TenantIntegrations:
 
     def configure(
         self,
-        tenant: TenantKey,
+        tenant: str | int | UUID,
         integration: str,
-        document: Mapping[str, Any] | HiddenDocument,
+        document: Mapping[str, Any] | Hidden[Mapping[str, Any]],
         *,
         expected_version: int | None = None,
         forget: Collection[str] = (),
@@ -135,7 +134,7 @@ class TenantIntegrations:
 
     def enable(
         self,
-        tenant: TenantKey,
+        tenant: str | int | UUID,
         integration: str,
         *,
         expected_version: int | None = None,
@@ -162,7 +161,7 @@ class TenantIntegrations:
 
     def disable(
         self,
-        tenant: TenantKey,
+        tenant: str | int | UUID,
         integration: str,
         *,
         expected_version: int | None = None,
@@ -184,7 +183,7 @@ class TenantIntegrations:
 
     def remove(
         self,
-        tenant: TenantKey,
+        tenant: str | int | UUID,
         integration: str,
         *,
         expected_version: int | None = None,
@@ -205,7 +204,7 @@ class TenantIntegrations:
             return write.removed()
 
     def reveal(
-        self, tenant: TenantKey, integration: str, *, actor: str | None = None, reason: str | None = None
+        self, tenant: str | int | UUID, integration: str, *, actor: str | None = None, reason: str | None = None
     ) -> Secrets:
         """Return the secrets of an integration to a person, and note in the history who has seen which.
 
@@ -238,7 +237,7 @@ class TenantIntegrations:
 
     def _write(
         self,
-        tenant: TenantKey,
+        tenant: str | int | UUID,
         integration: str,
         expected_version: int | None,
         actor: str | None,
