@@ -187,7 +187,8 @@ def test_names_are_printed_as_they_are_and_control_nothing(migrated_engine: Engi
     with migrated_engine.begin() as connection:  # past the services, which would refuse some of it
         connection.execute(sa.update(FEATURES).where(FEATURES.c.feature_key == "ui.limit").values(feature_name=name))
         connection.execute(sa.update(TIERS).where(TIERS.c.tier_key == "pro").values(name=name))
-        connection.execute(sa.update(LICENSES).where(LICENSES.c.tenant_id == "acme").values(tenant_id="[red]{what}"))
+        [held] = connection.execute(sa.select(LICENSES).where(LICENSES.c.tenant_id == "acme")).mappings()
+        connection.execute(sa.insert(LICENSES).values(**{**held, "tenant_id": "[red]{what}"}))
         connection.execute(sa.update(OVERRIDES).where(OVERRIDES.c.tenant_id == "umbrella").values(reason=name))
     for question in (["feature", "list"], ["feature", "show", "ui.limit"], ["tier", "list"], ["tier", "show", "pro"]):
         assert shown in run(*question, url=url).stdout

@@ -65,7 +65,7 @@ def test_a_healthy_database_has_no_finding_and_much_was_checked(filled: Engine) 
         "columns": 136,
         "constraints": 31,
         "indexes": 12,
-        "triggers": 0,
+        "triggers": 3,
         "row rules": 23,
     }
 
