@@ -84,8 +84,9 @@ def test_what_is_not_resent_is_kept_and_what_is_forgotten_goes(engine: Engine) -
     assert revealed(engine) == {"/bot_token": "xoxb-2", "/oauth/client_secret": "s"}
     configure(engine, {"channel": "#new"}, forget=["oauth/client_secret"])
     assert revealed(engine) == {"/bot_token": "xoxb-2"}
-    with pytest.raises(InvalidInput):
-        configure(engine, {"channel": "#new"}, forget=["no_such"])
+    for forget in (["no_such"], "bot_token", [5], 5, ["bot_token", "oauth/client_secret"]):
+        with pytest.raises(InvalidInput):
+            configure(engine, {"channel": "#new", "bot_token": "xoxb-3"}, forget=forget)
     configure(engine, {"channel": "#new"}, forget=["bot_token"])
     assert row_of(engine).encrypted_config is None
     assert revealed(engine, keys=None) == {}
@@ -236,7 +237,9 @@ def test_only_who_has_the_feature_may_enable_and_connect(engine: Engine) -> None
         service(session).enable("acme", "slack")
         found = service(session).credentials("acme", "slack")
         assert found.document() == DOCUMENT
-        assert found.secrets["bot_token"] == "xoxb-1"
+        assert found.secrets["bot_token"] == found.secrets["/bot_token"] == "xoxb-1"
+        assert "channel" not in found.secrets
+        assert 5 not in found.secrets
         assert "xoxb" not in repr(found)
         writer(session).licenses.end("acme", license_key="slack")
         with pytest.raises(FeatureDenied):

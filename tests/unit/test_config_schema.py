@@ -247,6 +247,8 @@ def test_what_looks_like_a_secret_is_found_anywhere_unless_it_is_said_to_be_publ
     assert ConfigSchema(said).plain_secrets(document) == ()
     other = {"patternProperties": {"_key$": public}, "additionalProperties": schema(token=public)}
     assert ConfigSchema(other).plain_secrets({"api_key": "x", "b": {"token": 1}, "token": 1}) == ("/token",)
+    nested = ConfigSchema(schema(credentials=public))
+    assert nested.plain_secrets({"credentials": {"user": "x", "password": "y"}}) == ("/credentials/password",)
     assert ConfigSchema({}).plain_secrets({f"hush {key}": 1}) == ("/*",)
 
 

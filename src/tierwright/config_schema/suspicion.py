@@ -80,5 +80,4 @@ def suspicious(value: Any, path: Path = ()) -> Iterator[Path]:
             # Whether there is a password, is none.
             if (names_a_secret(key) and not isinstance(item, bool | None)) or holds_private_key(key):
                 yield (*path, key)
-            else:
-                yield from suspicious(item, (*path, key))
+            yield from suspicious(item, (*path, key))  # also where the name may be read: it says nothing of the inside

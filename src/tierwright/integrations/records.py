@@ -77,7 +77,7 @@ class Secrets(Mapping[str, Any]):
         self.names = tuple(sorted(values.reveal()))
 
     def __getitem__(self, name: str) -> Any:
-        return self._values.reveal()[canonical(name)]
+        return self._values.reveal()[canonical(name) if isinstance(name, str) else name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

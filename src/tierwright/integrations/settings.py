@@ -115,7 +115,7 @@ def names_of(names: Collection[str], known: Collection[str], given: Collection[s
     Raises:
         InvalidInput: there is no such secret, or the call sets it too.
     """
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, Collection) or isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise InvalidInput("The secrets to forget are a list of names.", remedy="Pass a list.")
     wanted = frozenset(canonical(name) for name in names)
     if wanted - set(known):
