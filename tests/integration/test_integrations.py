@@ -82,6 +82,8 @@ def test_what_is_not_resent_is_kept_and_what_is_forgotten_goes(engine: Engine) -
     done = configure(engine, {"channel": "#new", "bot_token": "xoxb-2"})
     assert (done.config_version, done.secret_version) == (2, 2)
     assert revealed(engine) == {"/bot_token": "xoxb-2", "/oauth/client_secret": "s"}
+    with pytest.raises(ConfigInvalid, match="bytes"):  # together, they would be too many
+        configure(engine, {"channel": "#new", "oauth": {"client_secret": "s" * (64 * 1024 - 40)}})
     configure(engine, {"channel": "#new"}, forget=["oauth/client_secret"])
     assert revealed(engine) == {"/bot_token": "xoxb-2"}
     for forget in (["no_such"], "bot_token", [5], 5, ["bot_token", "oauth/client_secret"]):

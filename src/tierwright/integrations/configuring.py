@@ -11,7 +11,7 @@ from tierwright.config_schema.pointers import shown
 from tierwright.config_schema.shield import shielded
 from tierwright.integrations.rows import Stored
 from tierwright.integrations.sealing import HiddenSecrets, names_in, open_secrets, seal_secrets
-from tierwright.integrations.settings import HiddenDocument, Settings, names_of, refuse_invalid, taken_apart
+from tierwright.integrations.settings import HiddenDocument, Settings, names_of, refuse_invalid, storable, taken_apart
 from tierwright.secrets.envelope import Binding
 from tierwright.secrets.hidden import Hidden
 from tierwright.secrets.keys import KeyProvider
@@ -182,7 +182,8 @@ def change_of(
 
 
 def _difference(old: dict[str, Any], given: dict[str, Any], kept: Collection[str]) -> SecretChange:
-    new = {**{name: value for name, value in old.items() if name in kept}, **given}
+    stays = {name: value for name, value in old.items() if name in kept}
+    new = storable({**stays, **given}, "The secrets cannot be stored")
     names = {name for name in old.keys() | new.keys() if name not in old or name not in new}
     names |= {name for name in old.keys() & new.keys() if not same(old[name], new[name])}
     return SecretChange(tuple(sorted(names)), Hidden(new))

@@ -125,20 +125,12 @@ def names_of(names: Collection[str], known: Collection[str], given: Collection[s
     return wanted
 
 
-def _taken_apart(schema: ConfigSchema, document: HiddenDocument) -> Settings:
-    whole = document.reveal()
-    if not isinstance(whole, Mapping):
-        raise ConfigInvalid("The settings are no mapping.", remedy="Pass a dict.")
-    public, secret = schema.split(whole)
-    secret = {name: _storable(value, f"The secret {name} cannot be stored") for name, value in secret.items()}
-    _storable(secret, "The secrets cannot be stored")
-    public = _storable(public, "The settings cannot be stored")
-    refuse_plain_secrets(schema, public)
-    return Settings(public, Hidden(secret), tuple(secret))
+def storable(value: Any, what: str) -> Any:
+    """Return a copy of a JSON value that fits into its column.
 
-
-def _storable(value: Any, what: str) -> Any:
-    """Return a copy of a JSON value."""
+    Raises:
+        ConfigInvalid: it does not; the value is not repeated.
+    """
     try:
         return check_json(value)
     except InvalidInput as error:
@@ -148,6 +140,18 @@ def _storable(value: Any, what: str) -> Any:
         raise ConfigInvalid(
             f"{what}: {said['problem'] if said else 'it is not JSON'}{at}.", remedy=error.remedy
         ) from None
+
+
+def _taken_apart(schema: ConfigSchema, document: HiddenDocument) -> Settings:
+    whole = document.reveal()
+    if not isinstance(whole, Mapping):
+        raise ConfigInvalid("The settings are no mapping.", remedy="Pass a dict.")
+    public, secret = schema.split(whole)
+    secret = {name: storable(value, f"The secret {name} cannot be stored") for name, value in secret.items()}
+    storable(secret, "The secrets cannot be stored")
+    public = storable(public, "The settings cannot be stored")
+    refuse_plain_secrets(schema, public)
+    return Settings(public, Hidden(secret), tuple(secret))
 
 
 def _invalid(found: Findings) -> ConfigInvalid:
