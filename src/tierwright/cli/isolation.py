@@ -32,26 +32,36 @@ def enable(
     print_: Print = False,
     url: options.Url = None,
     schema: options.Schema = None,
+    lock_timeout: options.LockTimeout = options.DEFAULT_LOCK_TIMEOUT,
+    lock_wait: options.LockWait = options.DEFAULT_LOCK_WAIT,
 ) -> None:
-    """Switch row-level security on; safe to run again, as after a new role."""
+    """Switch row-level security on, for exactly these roles; safe to run again, as with one role more."""
     with output.reported_errors():
         if print_:
             with reading_connection(options.required(url), schema) as connection:
                 _print_sql(isolation.enable_sql(connection, app, admin=admin))
             return
-        isolation.enable(options.required(url), app, admin=admin, schema=schema)
+        isolation.enable(
+            options.required(url), app, admin=admin, schema=schema, lock_timeout=lock_timeout, lock_wait=lock_wait
+        )
         typer.echo(f"on, for {', '.join(app)}; {admin} sees all tenants")
 
 
 @app.command()
-def disable(print_: Print = False, url: options.Url = None, schema: options.Schema = None) -> None:
+def disable(
+    print_: Print = False,
+    url: options.Url = None,
+    schema: options.Schema = None,
+    lock_timeout: options.LockTimeout = options.DEFAULT_LOCK_TIMEOUT,
+    lock_wait: options.LockWait = options.DEFAULT_LOCK_WAIT,
+) -> None:
     """Switch row-level security off; the admin role stays."""
     with output.reported_errors():
         if print_:
             with reading_connection(options.required(url), schema) as connection:
                 _print_sql(isolation.disable_sql(connection))
             return
-        isolation.disable(options.required(url), schema=schema)
+        isolation.disable(options.required(url), schema=schema, lock_timeout=lock_timeout, lock_wait=lock_wait)
         typer.echo("off")
 
 

@@ -18,6 +18,7 @@ from tierwright.isolation.state import (
     read_isolation,
     read_roles,
 )
+from tierwright.isolation.ways_round import ways_round
 from tierwright.services.row_security import ADMIN_POLICY
 from tierwright.services.tenant_scope import require_all_tenants
 
@@ -55,6 +56,7 @@ def isolation_findings(connection: Connection) -> list[IsolationFinding]:
     return [
         *(finding for table in state.tables.values() for finding in _of_table(table)),
         *_of_roles(connection, state),
+        *_of_owners(connection, state),
         *_of_this_role(connection),
     ]
 
@@ -83,15 +85,27 @@ def _of_roles(connection: Connection, state: IsolationState) -> Iterator[Isolati
     app, admins = state.roles_of(TENANT_POLICY), state.roles_of(ADMIN_POLICY)
     if PUBLIC in (*app, *admins):
         yield IsolationFinding("policy-public", PUBLIC, "A policy of ours is for every role.", _AGAIN)
-    roles = read_roles(connection, app, (*state.owners, *admins))
-    for name in app:
-        for problem in problems_of(roles[name], state.owners, admins) if name in roles else ():
+    bound = []
+    for name, role in sorted(read_roles(connection, app, (*state.owners, *admins)).items()):
+        problems = list(problems_of(role, state.owners, admins))
+        for problem in problems:
             yield IsolationFinding(
                 "role-not-isolated",
                 name,
                 f"The policies do not hold for the application: {problem}.",
                 "Let the application connect as a role of its own, which owns nothing and belongs to nobody.",
             )
+        bound += [] if problems else [name]
+    for found in ways_round(connection, bound):  # the others have their way already
+        yield IsolationFinding(*found)
+
+
+def _of_owners(connection: Connection, state: IsolationState) -> Iterator[IsolationFinding]:
+    admins = state.roles_of(ADMIN_POLICY)
+    for name, owner in read_roles(connection, state.owners, admins).items():
+        if not (owner.is_superuser or owner.bypasses or owner.inherits.intersection(admins)):
+            said = "It owns tables and inherits from no admin role: migrations would see no rows, and refuse to run."
+            yield IsolationFinding("owner-sees-nothing", name, said, _AGAIN)
 
 
 def _of_this_role(connection: Connection) -> Iterator[IsolationFinding]:

@@ -42,7 +42,7 @@ def grants(
         app: the roles that the application connects as.
         admin: the role for the back office; None leaves it out.
         schema: where the tables are.
-        version_table: what the commands read to know the revision.
+        version_table: what ``check`` at start-up, and the commands, read to know the revision.
 
     Raises:
         IsolationRefused: no role was named.
@@ -58,7 +58,7 @@ def grants(
     roles = ", ".join(map(quote, dict.fromkeys(app)))
     lines = [
         f"GRANT USAGE ON SCHEMA {place} TO {roles};",
-        grant("SELECT", _READ_BY_APP, roles),
+        grant("SELECT", (*_READ_BY_APP, version_table), roles),
         grant("SELECT, INSERT, UPDATE, DELETE", ("tenant_integration_configs",), roles),
         grant("SELECT, INSERT", (_LOG,), roles),
     ]

@@ -44,3 +44,6 @@ def problems_of(role: Role, owners: Sequence[str], admins: Sequence[str]) -> Ite
         for admin in admins:
             if admin in role.belongs_to and admin != PUBLIC:
                 yield f"{role.name} " + ("is the admin role" if admin == role.name else f"belongs to {admin}")
+        for other in role.unbound:
+            if other not in (*owners, *admins):
+                yield f"{role.name} belongs to {other}, for which no policy holds"

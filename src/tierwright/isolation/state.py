@@ -35,7 +35,12 @@ ORDER BY c.relname, p.polname
 _ROLES = """
 SELECT r.rolname, r.rolsuper, r.rolbypassrls,
        ARRAY(SELECT o.rolname::text FROM pg_roles o
-             WHERE o.rolname = ANY(:others) AND pg_has_role(r.oid, o.oid, 'MEMBER'))
+             WHERE o.rolname = ANY(:others) AND pg_has_role(r.oid, o.oid, 'MEMBER')),
+       ARRAY(SELECT o.rolname::text FROM pg_roles o
+             WHERE o.rolname = ANY(:others) AND pg_has_role(r.oid, o.oid, 'USAGE')),
+       ARRAY(SELECT o.rolname::text FROM pg_roles o
+             WHERE (o.rolsuper OR o.rolbypassrls) AND NOT r.rolsuper AND o.oid <> r.oid
+               AND pg_has_role(r.oid, o.oid, 'MEMBER'))
 FROM pg_roles r WHERE r.rolname = ANY(:roles)
 """
 
@@ -93,12 +98,16 @@ class Role:
         is_superuser: no policy holds for it.
         bypasses: BYPASSRLS: likewise.
         belongs_to: of the roles that were asked about, those that it is a member of; itself as well.
+        inherits: those whose policies hold for it without SET ROLE.
+        unbound: roles that it can become, and for which no policy holds.
     """
 
     name: str
     is_superuser: bool
     bypasses: bool
     belongs_to: frozenset[str]
+    inherits: frozenset[str]
+    unbound: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,4 +171,7 @@ def read_isolation(connection: Connection) -> IsolationState:
 def read_roles(connection: Connection, names: Iterable[str], others: Iterable[str]) -> dict[str, Role]:
     """Return the roles that exist among ``names``, and which of ``others`` each belongs to."""
     found = connection.execute(sa.text(_ROLES), {"roles": list(names), "others": list(others)})
-    return {name: Role(name, superuser, bypasses, frozenset(belongs)) for name, superuser, bypasses, belongs in found}
+    return {
+        name: Role(name, superuser, bypasses, frozenset(belongs), frozenset(inherits), tuple(unbound))
+        for name, superuser, bypasses, belongs, inherits, unbound in found
+    }

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from tierwright.errors import IsolationRefused
 from tierwright.isolation.roles import refuse_unsafe
+from tierwright.isolation.running import LOCK, run_locked
 from tierwright.isolation.state import (
     RULES,
     TENANT_POLICY,
@@ -16,19 +17,23 @@ from tierwright.isolation.state import (
     IsolationState,
     read_isolation,
     read_roles,
-    require_postgresql,
 )
-from tierwright.migrations.dialects.postgresql_session import enter_schema
-from tierwright.migrations.failures import typed_errors
-from tierwright.migrations.urls import migration_engine
+from tierwright.migrations import MigrationOptions
 from tierwright.services.row_security import ADMIN_POLICY, TENANT_TABLES
 
 ADMIN_ROLE = "tierwright_admin"
-#: Nobody queues behind a table for longer than this.
-_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
+_INHERITING_GRANT_SINCE = 16  # before, only the role itself says whether it inherits
 
 
-def enable(database: Any, app: Sequence[str], *, admin: str = ADMIN_ROLE, schema: str | None = None) -> None:
+def enable(
+    database: Any,
+    app: Sequence[str],
+    *,
+    admin: str = ADMIN_ROLE,
+    schema: str | None = None,
+    lock_timeout: float = MigrationOptions.lock_timeout,
+    lock_wait: float = MigrationOptions.lock_wait,
+) -> None:
     """Let the application's roles see one tenant at a time, and the admin role all; in one transaction.
 
     The admin role is made, without login, if it is missing, and the tables' owner becomes a member of it: the owner
@@ -36,25 +41,41 @@ def enable(database: Any, app: Sequence[str], *, admin: str = ADMIN_ROLE, schema
 
     Args:
         database: a URL or an engine, of a role that owns the tables; to make the admin role it needs CREATEROLE.
-        app: the roles that the application connects as.
+        app: all roles that the application connects as; one that was named before and is not now sees nothing.
         admin: the role for the back office, rotation, plans and doctor.
         schema: PostgreSQL schema; the connection's ``current_schema()`` unless given.
+        lock_timeout: seconds to wait for each table, and so stall others behind it.
+        lock_wait: seconds to go on trying.
 
     Raises:
         DialectUnsupported: it is not PostgreSQL.
         IsolationRefused: a role does not exist, or no policy would hold for it; or the tables have policies of others.
         PrivilegeMissing: the current role may not do it.
-        LockNotAcquired: others kept a table for 2 s; nothing was changed.
+        LockNotAcquired: others kept a table all the time; nothing was changed.
     """
-    _run(database, schema, lambda connection: enable_sql(connection, app, admin=admin))
+
+    options = MigrationOptions(schema=schema, lock_timeout=lock_timeout, lock_wait=lock_wait)
+    run_locked(
+        database,
+        options,
+        lambda connection: enable_sql(connection, app, admin=admin),
+        lambda connection: _refuse_blind_owners(connection, admin),
+    )
 
 
-def disable(database: Any, *, schema: str | None = None) -> None:
+def disable(
+    database: Any,
+    *,
+    schema: str | None = None,
+    lock_timeout: float = MigrationOptions.lock_timeout,
+    lock_wait: float = MigrationOptions.lock_wait,
+) -> None:
     """Let every role see what its privileges let it see, as before; in one transaction. The admin role stays.
 
     Args and raises: as :func:`enable`.
     """
-    _run(database, schema, disable_sql)
+    options = MigrationOptions(schema=schema, lock_timeout=lock_timeout, lock_wait=lock_wait)
+    run_locked(database, options, disable_sql, lambda _connection: None)
 
 
 def enable_sql(connection: Connection, app: Sequence[str], *, admin: str = ADMIN_ROLE) -> list[str]:
@@ -71,10 +92,13 @@ def enable_sql(connection: Connection, app: Sequence[str], *, admin: str = ADMIN
     refuse_unsafe(connection, state, app, admin)
     quote = connection.dialect.identifier_preparer.quote_identifier
     roles = ", ".join(map(quote, dict.fromkeys(app)))
-    statements = [_locked()]
+    statements = [LOCK]
     if not read_roles(connection, [admin], ()):
         statements.append(f"CREATE ROLE {quote(admin)} NOLOGIN")
-    statements += [f"GRANT {quote(admin)} TO {quote(owner)}" for owner in _outsiders(connection, state, admin)]
+    version = int((connection.dialect.server_version_info or (0,))[0])
+    inheriting = " WITH INHERIT TRUE" if version >= _INHERITING_GRANT_SINCE else ""
+    outsiders = _outsiders(connection, state, admin)
+    statements += [f"GRANT {quote(admin)} TO {quote(owner)}{inheriting}" for owner in outsiders]
     for table in TENANT_TABLES:
         statements += [f"DROP POLICY IF EXISTS {policy} ON {table}" for policy in RULES]
         statements += [
@@ -94,7 +118,7 @@ def disable_sql(connection: Connection) -> list[str]:
     """
     if not _state(connection).is_on:
         return []
-    statements = [_locked()]
+    statements = [LOCK]
     for table in TENANT_TABLES:
         statements += [f"DROP POLICY IF EXISTS {policy} ON {table}" for policy in RULES]
         statements += [
@@ -102,21 +126,6 @@ def disable_sql(connection: Connection) -> list[str]:
             f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY",
         ]
     return statements
-
-
-def _run(database: Any, schema: str | None, statements: Any) -> None:
-    engine = migration_engine(database)
-    require_postgresql(engine.dialect.name)
-    with typed_errors(), engine.begin() as connection:
-        enter_schema(connection, schema, for_transaction=True)
-        connection.exec_driver_sql(_LOCK_TIMEOUT)
-        for statement in statements(connection):
-            connection.exec_driver_sql(statement.replace("%", "%%"))
-
-
-def _locked() -> str:
-    # All at once and in one order: policies that come one by one would meet the application half-way.
-    return f"LOCK TABLE {', '.join(TENANT_TABLES)} IN ACCESS EXCLUSIVE MODE"
 
 
 def _state(connection: Connection) -> IsolationState:
@@ -137,7 +146,9 @@ def _state(connection: Connection) -> IsolationState:
         for policy in table.policies
         if not policy.is_ours
     ]
-    alone = [table.name for table in state.tables.values() if table.is_on and not table.policies]
+    # Beside tables with policies of ours, one without any has lost them.
+    is_ours = any(policy.is_ours for table in state.tables.values() for policy in table.policies)
+    alone = [] if is_ours else [table.name for table in state.tables.values() if table.is_on]
     if others or alone:
         found = ", ".join(others) or f"row-level security on {', '.join(alone)}"
         raise IsolationRefused(
@@ -149,6 +160,21 @@ def _state(connection: Connection) -> IsolationState:
 
 
 def _outsiders(connection: Connection, state: IsolationState, admin: str) -> list[str]:
-    """Return the owners that are not members of the admin role yet."""
-    owners = read_roles(connection, state.owners, [admin])
-    return [name for name, role in owners.items() if not role.is_superuser and admin not in role.belongs_to]
+    """Return the owners that obey the policies, and for which the admin role's does not hold yet."""
+    owners = read_roles(connection, state.owners, [admin]).values()
+    return [role.name for role in owners if not (role.is_superuser or role.bypasses) and admin not in role.inherits]
+
+
+def _refuse_blind_owners(connection: Connection, admin: str) -> None:
+    """Refuse what would leave the migrations without rows.
+
+    Raises:
+        IsolationRefused: an owner is a member of the admin role, and does not inherit from it.
+    """
+    blind = _outsiders(connection, read_isolation(connection), admin)
+    if blind:
+        raise IsolationRefused(
+            f"The owner {', '.join(blind)} would see no rows: it does not inherit from {admin}.",
+            remedy="Let it inherit (ALTER ROLE ... INHERIT), and run this again.",
+            details={"owners": blind},
+        )

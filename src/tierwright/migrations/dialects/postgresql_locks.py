@@ -49,7 +49,7 @@ class StatementRunner:
         with self._lock_timeout(self.options.lock_timeout):
             while self._hindrance(statement, LOCK_NOT_AVAILABLE) is not None:
                 if time.monotonic() + pause > give_up:
-                    raise self._not_acquired(statement)
+                    raise not_acquired(self.connection, self.options.lock_wait, statement)
                 time.sleep(pause)
                 pause = min(pause * 2, _PAUSE_LONGEST)
 
@@ -71,7 +71,7 @@ class StatementRunner:
                 if internal_errors > _INTERNAL_ERRORS_MOST:
                     raise hindrance
                 if time.monotonic() > give_up:
-                    raise self._not_acquired(statement)
+                    raise not_acquired(self.connection, self.options.lock_wait, statement)
                 time.sleep(_PAUSE_FIRST)
                 if undo is not None:
                     undo()
@@ -97,15 +97,17 @@ class StatementRunner:
             if not self.connection.invalidated:
                 run(f"SET lock_timeout = '{before}'")
 
-    def _not_acquired(self, statement: str) -> LockNotAcquired:
-        holders = self.connection.exec_driver_sql(
-            "SELECT pid, application_name, state, xact_start::text FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL "
-            "ORDER BY xact_start LIMIT 3"
-        )
-        oldest = [dict(row._mapping) for row in holders]
-        return LockNotAcquired(
-            f"No lock for {self.options.lock_wait:g} s: {statement}.",
-            remedy="End the oldest transactions (pg_stat_activity), then run the upgrade again: it goes on from here.",
-            details={"statement": statement, "oldest_transactions": oldest},
-        )
+
+def not_acquired(connection: Connection, lock_wait: float, statement: str) -> LockNotAcquired:
+    """Return the error for a lock that others kept all the time, with the transactions that may have it."""
+    holders = connection.exec_driver_sql(
+        "SELECT pid, application_name, state, xact_start::text FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL "
+        "ORDER BY xact_start LIMIT 3"
+    )
+    oldest = [dict(row._mapping) for row in holders]
+    return LockNotAcquired(
+        f"No lock for {lock_wait:g} s: {statement}.",
+        remedy="End the oldest transactions (pg_stat_activity), then run it again: it goes on from here.",
+        details={"statement": statement, "oldest_transactions": oldest},
+    )
