@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,19 @@ def test_verify_remembers_and_recognises(migrated_engine: Engine, key_file: str,
     said = run("secrets", "verify", "--key-file", str(other), url=url, exit_code=1).output
     assert "decryption-failed" in said
     assert base64.b64encode(KEY_1).decode() not in said
+
+
+def test_a_provider_is_imported_from_where_the_command_is_given(
+    migrated_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = key_line("k1", KEY_1)
+    text = f"from tierwright.secrets import KeyRing\n\ndef keys():\n    return KeyRing.from_text({ring!r})\n"
+    (tmp_path / "an_app_of_somebody.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "an_app_of_somebody", raising=False)
+    url = url_of(migrated_engine)
+    assert run_json("secrets", "verify", "--provider", "an_app_of_somebody:keys", url=url)["active"] == "k1"
 
 
 def test_keys_that_are_not_there_or_two_of_them(migrated_engine: Engine, key_file: str) -> None:

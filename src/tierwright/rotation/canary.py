@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from tierwright.errors import DecryptionFailed, EnvelopeInvalid
+from tierwright.secrets import providing
 from tierwright.secrets.envelope import Binding, open_sealed, seal
 from tierwright.secrets.hidden import Hidden
 from tierwright.secrets.keys import KeyProvider
@@ -60,7 +61,7 @@ def verify_keys(session: Session, keys: KeyProvider, *, create: bool = True) -> 
         SecretsNotConfigured: the keys wrap nothing.
     """
     connection = connection_of(session, writing=create)
-    active = keys.active_key_id
+    active = providing.active_key_id(keys)
     known = _known(connection.execute(sa.select(STATE.c.value).where(STATE.c.key == _STATE_KEY)).scalar())
     asked = [active, *(key_id for key_id in getattr(keys, "key_ids", ()) if key_id != active)]
     verified = tuple(key_id for key_id in asked if key_id in known)

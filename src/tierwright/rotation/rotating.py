@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tierwright.errors import DecryptionFailed, InvalidInput, SecretsError, SecretsNotConfigured
 from tierwright.rotation.rows import Sealed, page_after, swap
+from tierwright.secrets import providing
 from tierwright.secrets.envelope import header_of, open_sealed, rewrap, seal
 from tierwright.secrets.keys import KeyProvider
 from tierwright.services.audit import AuditContext, write_audit
@@ -116,7 +117,7 @@ class _Rotation:
         self._size = batch_size
         self._context = AuditContext(actor)
         self._progress = progress or (lambda _rows: None)
-        self._report = RotationReport(keys.active_key_id)
+        self._report = RotationReport(providing.active_key_id(keys))
         #: What has failed, so that another pass does not try it again.
         self._failed: dict[tuple[str, str], bytes] = {}
 
