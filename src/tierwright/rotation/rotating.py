@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from tierwright.errors import DecryptionFailed, InvalidInput, SecretsError, SecretsNotConfigured
 from tierwright.rotation.rows import Sealed, page_after, swap
 from tierwright.secrets import providing
-from tierwright.secrets.envelope import header_of, open_sealed, rewrap, seal
+from tierwright.secrets.envelope import header_of, key_id_of, open_sealed, rewrap, seal
 from tierwright.secrets.keys import KeyProvider
 from tierwright.services.audit import AuditContext, write_audit
 from tierwright.services.tenant_scope import require_all_tenants
@@ -92,7 +92,7 @@ def rotate(
     """
     if type(batch_size) is not int or batch_size < 1:
         raise InvalidInput("batch_size is not a positive whole number.", remedy="Leave it out.")
-    work = _Rotation(engine, keys, rewrap if rewrap_only else _sealed_anew, dry_run, batch_size, actor, progress)
+    work = _Rotation(engine, keys, _rewrapped if rewrap_only else _sealed_anew, dry_run, batch_size, actor, progress)
     with engine.connect() as connection:
         require_all_tenants(connection)
     return work.run()
@@ -103,7 +103,7 @@ class _Rotation:
         self,
         engine: Engine,
         keys: KeyProvider,
-        renew: Callable[..., bytes],
+        renew: Callable[[Sealed, KeyProvider], bytes],
         dry_run: bool,
         batch_size: int,
         actor: str,
@@ -160,7 +160,7 @@ class _Rotation:
 
     def _is_due(self, row: Sealed, first: bool) -> bool:
         try:
-            is_current = header_of(row.envelope).key_id == self._report.key_id
+            is_current = key_id_of(row.envelope) == self._report.key_id
         except SecretsError:
             is_current = False
         return not is_current and (first or self._failed.get((row.integration_key, row.tenant_id)) != row.envelope)
@@ -168,7 +168,7 @@ class _Rotation:
     def _changed(self, row: Sealed) -> tuple[Sealed, bytes] | None:
         """Return a row with its new envelope, which opens; None where that cannot be made."""
         try:
-            return row, _verified(row, self._renew(row.envelope, self._keys, row.binding), self._keys)
+            return row, self._renew(row, self._keys)
         except SecretsNotConfigured:
             raise  # no row could be moved
         except SecretsError as error:
@@ -192,18 +192,25 @@ class _Rotation:
         return run_in_transaction(self._sessions, write)
 
 
-def _sealed_anew(envelope: bytes, keys: KeyProvider, binding: object) -> bytes:
-    """Return the same secrets under a new data key."""
-    return seal(open_sealed(envelope, keys, binding), header_of(envelope).names, keys, binding)  # type: ignore[arg-type]
-
-
-def _verified(row: Sealed, envelope: bytes, keys: KeyProvider) -> bytes:
-    """Return a new envelope that holds what the old one does.
+def _sealed_anew(row: Sealed, keys: KeyProvider) -> bytes:
+    """Return the same secrets under a new data key.
 
     Raises:
-        DecryptionFailed: it does not.
+        DecryptionFailed: what was sealed does not come back.
     """
-    old, new = open_sealed(row.envelope, keys, row.binding), open_sealed(envelope, keys, row.binding)
-    if not hmac.compare_digest(old.reveal(), new.reveal()):
+    secrets = open_sealed(row.envelope, keys, row.binding)
+    envelope = seal(secrets, header_of(row.envelope).names, keys, row.binding)
+    if not hmac.compare_digest(open_sealed(envelope, keys, row.binding).reveal(), secrets.reveal()):
         raise DecryptionFailed("The new envelope holds something else.", remedy="Look at the key provider.")
+    return envelope
+
+
+def _rewrapped(row: Sealed, keys: KeyProvider) -> bytes:
+    """Return the same ciphertext with its data key wrapped anew.
+
+    Raises:
+        DecryptionFailed: it does not open.
+    """
+    envelope = rewrap(row.envelope, keys, row.binding)
+    open_sealed(envelope, keys, row.binding)  # the ciphertext is authenticated: if it opens, it holds the same
     return envelope

@@ -6,6 +6,7 @@ Nothing here raises while key material or plaintext is in a local variable: what
 from __future__ import annotations
 
 import os
+from functools import cache
 from types import ModuleType
 
 from tierwright.errors import DependencyMissing
@@ -45,6 +46,7 @@ def decrypt(key: Hidden[bytes], nonce: bytes, ciphertext: bytes, associated: byt
         return None
 
 
+@cache
 def _package() -> ModuleType:
     # Imported when it is first needed: names of secrets are listed, and public settings written, without it.
     try:
@@ -59,6 +61,7 @@ def _package() -> ModuleType:
     )
 
 
+@cache
 def _invalid_tag() -> type[Exception]:
     from cryptography.exceptions import InvalidTag
 

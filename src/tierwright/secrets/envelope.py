@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from tierwright.errors import DecryptionFailed
 from tierwright.secrets import aead, providing
-from tierwright.secrets.framing import Reader, field, invalid, number
+from tierwright.secrets.framing import Reader, field, fields, invalid, number
 from tierwright.secrets.hidden import Hidden
 from tierwright.secrets.key_text import is_key_id
 from tierwright.secrets.keys import KeyProvider
@@ -187,11 +187,11 @@ def key_id_of(prefix: bytes) -> str:
 def _associated(header: Header, binding: Binding) -> bytes:
     # The number of names goes before them, so that no name can pass for a part of the place.
     parts = (*header.names, *binding.context().values())
-    return _start(header) + number(len(header.names)) + b"".join(field(part.encode()) for part in parts)
+    return _start(header) + number(len(header.names)) + fields(parts)
 
 
 def _assemble(parts: _Parts) -> bytes:
-    names = number(len(parts.header.names)) + b"".join(field(name.encode()) for name in parts.header.names)
+    names = number(len(parts.header.names)) + fields(parts.header.names)
     key_id = field(parts.header.key_id.encode())
     return _start(parts.header) + key_id + field(parts.wrapped) + names + parts.nonce + field(parts.ciphertext)
 

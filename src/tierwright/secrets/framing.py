@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tierwright.errors import EnvelopeInvalid
 
 _LENGTH = 4
@@ -14,7 +16,12 @@ def number(value: int) -> bytes:
 
 def field(data: bytes) -> bytes:
     """Return bytes with their length before them."""
-    return number(len(data)) + data
+    return len(data).to_bytes(_LENGTH, "big") + data
+
+
+def fields(texts: Iterable[str]) -> bytes:
+    """Return texts in UTF-8, each with its length before it."""
+    return b"".join([len(data).to_bytes(_LENGTH, "big") + data for data in map(str.encode, texts)])
 
 
 class Reader:
@@ -46,7 +53,12 @@ class Reader:
 
     def field(self) -> bytes:
         """Return the next bytes that have their length before them; raises as :meth:`take`."""
-        return self.take(self.number())
+        begins = self._at + _LENGTH
+        ends = begins + int.from_bytes(self._blob[self._at : begins], "big")
+        if ends > len(self._blob) or begins > len(self._blob):
+            raise invalid("bytes are missing")
+        self._at = ends
+        return self._blob[begins:ends]
 
     def text(self) -> str:
         """Return the next field as text.

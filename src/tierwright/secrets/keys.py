@@ -9,7 +9,7 @@ from typing import NoReturn, Protocol, Self
 
 from tierwright.errors import InvalidInput, SecretsNotConfigured
 from tierwright.secrets import aead, providing
-from tierwright.secrets.framing import field
+from tierwright.secrets.framing import fields
 from tierwright.secrets.hidden import Hidden
 from tierwright.secrets.key_text import check_ring, read_ring
 
@@ -175,7 +175,7 @@ def generate_key() -> bytes:
 
 def _associated(key_id: str, context: Mapping[str, str]) -> bytes:
     parts = [key_id, *(text for item in sorted(context.items()) for text in item)]
-    return b"tierwright data key" + b"".join(field(part.encode()) for part in parts)
+    return b"tierwright data key" + fields(parts)
 
 
 def _contents(path: str | os.PathLike[str]) -> Hidden[str] | None:
