@@ -7,7 +7,6 @@ whose new envelope does not open, or whose old one does not, stays as it is.
 
 from __future__ import annotations
 
-import hmac
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,10 +14,10 @@ from dataclasses import dataclass, field
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from tierwright.errors import DecryptionFailed, InvalidInput, SecretsError, SecretsNotConfigured
-from tierwright.rotation.rows import Sealed, page_after, swap
+from tierwright.errors import InvalidInput, SecretsError, SecretsNotConfigured
+from tierwright.rotation.rows import Sealed, counts, page_after, swap
 from tierwright.secrets import providing
-from tierwright.secrets.envelope import header_of, key_id_of, open_sealed, rewrap, seal
+from tierwright.secrets.envelope import Binding, reseal, rewrap
 from tierwright.secrets.keys import KeyProvider
 from tierwright.services.audit import AuditContext, write_audit
 from tierwright.services.tenant_scope import require_all_tenants
@@ -82,7 +81,7 @@ def rotate(
         dry_run: open and seal everything, and write nothing.
         batch_size: rows in a transaction.
         actor: who it is, for the history.
-        progress: called with the number of rows that were gone through.
+        progress: called with the number of rows that were gone through in a pass.
 
     Raises:
         SecretsNotConfigured: the keys wrap nothing.
@@ -92,7 +91,7 @@ def rotate(
     """
     if type(batch_size) is not int or batch_size < 1:
         raise InvalidInput("batch_size is not a positive whole number.", remedy="Leave it out.")
-    work = _Rotation(engine, keys, _rewrapped if rewrap_only else _sealed_anew, dry_run, batch_size, actor, progress)
+    work = _Rotation(engine, keys, rewrap if rewrap_only else reseal, dry_run, batch_size, actor, progress)
     with engine.connect() as connection:
         require_all_tenants(connection)
     return work.run()
@@ -103,7 +102,7 @@ class _Rotation:
         self,
         engine: Engine,
         keys: KeyProvider,
-        renew: Callable[[Sealed, KeyProvider], bytes],
+        renew: Callable[[bytes, KeyProvider, Binding], bytes],
         dry_run: bool,
         batch_size: int,
         actor: str,
@@ -122,28 +121,27 @@ class _Rotation:
         self._failed: dict[tuple[str, str], bytes] = {}
 
     def run(self) -> RotationReport:
-        self._pass(first=True)
+        with self._engine.connect() as connection:
+            self._report.found, due = counts(connection, self._report.key_id)
+        self._report.current = self._report.found - due
+        self._pass()
         for _ in range(0 if self._dry_run else _MOST_PASSES):
-            moved, lost = self._pass(first=False)
+            moved, lost = self._pass()
             self._report.remaining = lost
             if not moved and not lost:
                 break
         return self._report
 
-    def _pass(self, *, first: bool) -> tuple[int, int]:
-        """Go through all rows once; return how many were moved, and how many others wrote meanwhile."""
+    def _pass(self) -> tuple[int, int]:
+        """Go once through the rows under other keys; return how many were moved, and how many others had written."""
         moved = lost = gone = 0
         for page in self._pages():
-            old = [row for row in page if self._is_due(row, first)]
-            changes = [change for row in old if (change := self._changed(row)) is not None]
+            changes = [change for row in page if (change := self._changed(row)) is not None]
             written = self._written(changes)
             moved += written
             lost += len(changes) - written
             gone += len(page)
             self._progress(gone)
-            if first:
-                self._report.found += len(page)
-                self._report.current += len(page) - len(old)
         self._report.rotated += moved
         return moved, lost
 
@@ -152,23 +150,18 @@ class _Rotation:
         while True:
             # No transaction stays open while a batch is worked on: it would keep the rows' old versions alive.
             with self._engine.connect() as connection:
-                page = page_after(connection, last, self._size)
+                page = page_after(connection, self._report.key_id, last, self._size)
             if not page:
                 return
             yield page
             last = page[-1].integration_key, page[-1].tenant_id
 
-    def _is_due(self, row: Sealed, first: bool) -> bool:
-        try:
-            is_current = key_id_of(row.envelope) == self._report.key_id
-        except SecretsError:
-            is_current = False
-        return not is_current and (first or self._failed.get((row.integration_key, row.tenant_id)) != row.envelope)
-
     def _changed(self, row: Sealed) -> tuple[Sealed, bytes] | None:
-        """Return a row with its new envelope, which opens; None where that cannot be made."""
+        """Return a row with its new envelope, which was read back; None where that cannot be made."""
+        if self._failed.get((row.integration_key, row.tenant_id)) == row.envelope:
+            return None  # of an earlier pass
         try:
-            return row, self._renew(row, self._keys)
+            return row, self._renew(row.envelope, self._keys, row.binding)
         except SecretsNotConfigured:
             raise  # no row could be moved
         except SecretsError as error:
@@ -190,27 +183,3 @@ class _Rotation:
             return written
 
         return run_in_transaction(self._sessions, write)
-
-
-def _sealed_anew(row: Sealed, keys: KeyProvider) -> bytes:
-    """Return the same secrets under a new data key.
-
-    Raises:
-        DecryptionFailed: what was sealed does not come back.
-    """
-    secrets = open_sealed(row.envelope, keys, row.binding)
-    envelope = seal(secrets, header_of(row.envelope).names, keys, row.binding)
-    if not hmac.compare_digest(open_sealed(envelope, keys, row.binding).reveal(), secrets.reveal()):
-        raise DecryptionFailed("The new envelope holds something else.", remedy="Look at the key provider.")
-    return envelope
-
-
-def _rewrapped(row: Sealed, keys: KeyProvider) -> bytes:
-    """Return the same ciphertext with its data key wrapped anew.
-
-    Raises:
-        DecryptionFailed: it does not open.
-    """
-    envelope = rewrap(row.envelope, keys, row.binding)
-    open_sealed(envelope, keys, row.binding)  # the ciphertext is authenticated: if it opens, it holds the same
-    return envelope

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlmodel import SQLModel
 
 import tierwright.tables  # noqa: F401  fills the metadata
-from tierwright.secrets.envelope import PREFIX, Binding
+from tierwright.secrets.envelope import PREFIX, Binding, beginning_with
 
 _CONFIGS = SQLModel.metadata.tables["tenant_integration_configs"]
 _ROW = _CONFIGS.c
@@ -52,9 +52,17 @@ def beginnings(connection: Connection, size: int) -> Iterator[Sequence[bytes]]:
         yield [bytes(row[-1]) for row in page]
 
 
-def page_after(connection: Connection, last: tuple[str, str] | None, size: int) -> list[Sealed]:
-    """Return the envelopes that follow a primary key; the first ones where there is none."""
-    rows = connection.execute(_after(sa.type_coerce(_ROW.encrypted_config, sa.types.NullType()), last, size))
+def counts(connection: Connection, key_id: str) -> tuple[int, int]:
+    """Return how many rows have secrets, and how many of these are not under a key."""
+    found = sa.select(sa.func.count(), sa.func.count().filter(_is_under_another(key_id)))
+    total, due = connection.execute(found.where(_ROW.encrypted_config.is_not(None))).one()
+    return total, due
+
+
+def page_after(connection: Connection, key_id: str, last: tuple[str, str] | None, size: int) -> list[Sealed]:
+    """Return the envelopes under other keys than one that follow a primary key; the first ones where there is none."""
+    envelope = sa.type_coerce(_ROW.encrypted_config, sa.types.NullType())
+    rows = connection.execute(_after(envelope, last, size).where(_is_under_another(key_id)))
     return [Sealed(row[0], row[1], row[2], bytes(row[3])) for row in rows]
 
 
@@ -74,6 +82,12 @@ def swap(connection: Connection, changes: Sequence[tuple[Sealed, bytes]]) -> int
         ],
     )
     return int(done.rowcount)
+
+
+def _is_under_another(key_id: str) -> sa.ColumnElement[bool]:
+    wanted = beginning_with(key_id)
+    begins = sa.func.substr(_ROW.encrypted_config, 1, len(wanted), type_=sa.LargeBinary())
+    return begins != wanted
 
 
 def _pages(connection: Connection, column: Any, size: int) -> Iterator[Sequence[Any]]:

@@ -3,7 +3,7 @@
 Needs the extra ``secrets``, except for what an envelope says without a key.
 """
 
-from tierwright.secrets.envelope import Binding, Header, header_of, open_sealed, rewrap, seal
+from tierwright.secrets.envelope import Binding, Header, header_of, open_sealed, reseal, rewrap, seal
 from tierwright.secrets.hidden import Hidden
 from tierwright.secrets.keys import KeyProvider, KeyRing, generate_key
 
@@ -16,6 +16,7 @@ __all__ = [
     "generate_key",
     "header_of",
     "open_sealed",
+    "reseal",
     "rewrap",
     "seal",
 ]

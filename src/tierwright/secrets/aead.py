@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 from tierwright.errors import DependencyMissing
 from tierwright.secrets.hidden import Hidden
@@ -21,23 +22,22 @@ def new_key() -> Hidden[bytes]:
     return Hidden(os.urandom(KEY))
 
 
-def encrypt(key: Hidden[bytes], nonce: bytes, plaintext: Hidden[bytes], associated: bytes) -> bytes:
-    """Return the ciphertext with its tag.
+def cipher(key: Hidden[bytes]) -> Any:
+    """Return what encrypts and decrypts under a key; its ``repr`` does not show it.
 
     Raises:
         DependencyMissing: the package cryptography is not installed.
     """
-    cipher = _package().AESGCM(key.reveal())
+    return _package().AESGCM(key.reveal())
+
+
+def encrypt(cipher: Any, nonce: bytes, plaintext: Hidden[bytes], associated: bytes) -> bytes:
+    """Return the ciphertext with its tag."""
     return bytes(cipher.encrypt(nonce, plaintext.reveal(), associated))
 
 
-def decrypt(key: Hidden[bytes], nonce: bytes, ciphertext: bytes, associated: bytes) -> Hidden[bytes] | None:
-    """Return the plaintext; None if anything is not as it was when it was encrypted.
-
-    Raises:
-        DependencyMissing: the package cryptography is not installed.
-    """
-    cipher = _package().AESGCM(key.reveal())
+def decrypt(cipher: Any, nonce: bytes, ciphertext: bytes, associated: bytes) -> Hidden[bytes] | None:
+    """Return the plaintext; None if anything is not as it was when it was encrypted."""
     if len(ciphertext) < TAG:
         return None
     try:

@@ -16,8 +16,10 @@ to which the secrets belong. The key id is bound by the wrapping, so that anothe
 
 from __future__ import annotations
 
+import hmac
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from tierwright.errors import DecryptionFailed
@@ -31,6 +33,7 @@ TABLE, COLUMN = "tenant_integration_configs", "encrypted_config"
 #: So many bytes at the beginning of an envelope hold its key id; see :func:`key_id_of`.
 PREFIX = 4 + 2 + 4 + 255
 _MAGIC, _VERSION, _ALGORITHM = b"TWS\x01", 1, 1
+_START = _MAGIC + bytes([_VERSION, _ALGORITHM])
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,19 @@ class Header(NamedTuple):
 
 
 class _Parts(NamedTuple):
-    header: Header
+    key_id: str
     wrapped: bytes
+    #: As they are encoded: they are authenticated so.
+    names: bytes
     nonce: bytes
     ciphertext: bytes
+
+
+class _Place(NamedTuple):
+    """A binding, as key providers take it and as it is authenticated."""
+
+    context: dict[str, str]
+    encoded: bytes
 
 
 def seal(plaintext: Hidden[bytes], names: tuple[str, ...], keys: KeyProvider | None, binding: Binding) -> bytes:
@@ -106,13 +118,7 @@ def seal(plaintext: Hidden[bytes], names: tuple[str, ...], keys: KeyProvider | N
         SecretsNotConfigured: there are no keys, or they wrap nothing.
         DependencyMissing: the package cryptography is not installed.
     """
-    provider = providing.required(keys)
-    header = Header(_VERSION, _ALGORITHM, providing.active_key_id(provider), names)
-    data_key, nonce = aead.new_key(), os.urandom(aead.NONCE)
-    wrapped = providing.wrapped(provider, header.key_id, data_key, binding.context())
-    return _assemble(
-        _Parts(header, wrapped, nonce, aead.encrypt(data_key, nonce, plaintext, _associated(header, binding)))
-    )
+    return _sealed(plaintext, number(len(names)) + fields(names), providing.required(keys), _place(binding))
 
 
 def open_sealed(blob: bytes, keys: KeyProvider | None, binding: Binding) -> Hidden[bytes]:
@@ -134,20 +140,11 @@ def open_sealed(blob: bytes, keys: KeyProvider | None, binding: Binding) -> Hidd
         DependencyMissing: the package cryptography is not installed.
     """
     provider = providing.required(keys)
-    parts = _parse(blob)
-    data_key = providing.unwrapped(provider, parts.header.key_id, parts.wrapped, binding.context())
-    plaintext = aead.decrypt(data_key, parts.nonce, parts.ciphertext, _associated(parts.header, binding))
-    if plaintext is None:
-        raise DecryptionFailed(
-            "The secrets do not decrypt: the envelope was changed, or belongs to another row or version.",
-            remedy="Restore the row from a backup, or set its secrets anew (replace).",
-            details={"key_id": parts.header.key_id},
-        )
-    return plaintext
+    return _opened(_parse(blob), provider, _place(binding))
 
 
-def rewrap(blob: bytes, keys: KeyProvider | None, binding: Binding) -> bytes:
-    """Return the envelope with its data key wrapped by the active key; the ciphertext is the same.
+def reseal(blob: bytes, keys: KeyProvider | None, binding: Binding) -> bytes:
+    """Return the same secrets under a new data key, wrapped by the active key; it was read back.
 
     Args:
         blob: the envelope.
@@ -158,12 +155,33 @@ def rewrap(blob: bytes, keys: KeyProvider | None, binding: Binding) -> bytes:
         SecretsNotConfigured, EnvelopeInvalid, UnknownKeyId, DecryptionFailed, DependencyMissing: as
             :func:`open_sealed` and :func:`seal` say.
     """
-    provider = providing.required(keys)
-    parts = _parse(blob)
-    data_key = providing.unwrapped(provider, parts.header.key_id, parts.wrapped, binding.context())
-    header = parts.header._replace(key_id=providing.active_key_id(provider))
-    wrapped = providing.wrapped(provider, header.key_id, data_key, binding.context())
-    return _assemble(parts._replace(header=header, wrapped=wrapped))
+    provider, place, parts = providing.required(keys), _place(binding), _parse(blob)
+    plaintext = _opened(parts, provider, place)
+    made = _sealed(plaintext, parts.names, provider, place)
+    if not hmac.compare_digest(_opened(_parse(made), provider, place).reveal(), plaintext.reveal()):
+        raise DecryptionFailed("The new envelope holds something else.", remedy="Look at the key provider.")
+    return made
+
+
+def rewrap(blob: bytes, keys: KeyProvider | None, binding: Binding) -> bytes:
+    """Return the envelope with its data key wrapped by the active key, and the same ciphertext; it was read back.
+
+    Args:
+        blob: the envelope.
+        keys: has the key that wrapped its data key, and the active one.
+        binding: where the envelope was found.
+
+    Raises:
+        SecretsNotConfigured, EnvelopeInvalid, UnknownKeyId, DecryptionFailed, DependencyMissing: as
+            :func:`open_sealed` and :func:`seal` say.
+    """
+    provider, place, parts = providing.required(keys), _place(binding), _parse(blob)
+    data_key = providing.unwrapped(provider, parts.key_id, parts.wrapped, place.context)
+    key_id = providing.active_key_id(provider)
+    wrapped = providing.wrapped(provider, key_id, data_key, place.context)
+    made = _assemble(parts._replace(key_id=key_id, wrapped=wrapped))
+    _opened(_parse(made), provider, place)  # the ciphertext is authenticated: if it opens, it holds the same
+    return made
 
 
 def header_of(blob: bytes) -> Header:
@@ -172,7 +190,10 @@ def header_of(blob: bytes) -> Header:
     Raises:
         EnvelopeInvalid: this is no envelope.
     """
-    return _parse(blob).header
+    parts = _parse(blob)
+    reader = Reader(parts.names)
+    names = tuple(reader.text() for _ in range(reader.number()))
+    return Header(_VERSION, _ALGORITHM, parts.key_id, names)
 
 
 def key_id_of(prefix: bytes) -> str:
@@ -181,42 +202,66 @@ def key_id_of(prefix: bytes) -> str:
     Raises:
         EnvelopeInvalid: this is no beginning of an envelope.
     """
-    return _beginning(Reader(prefix))[2]
+    return _beginning(Reader(prefix))
 
 
-def _associated(header: Header, binding: Binding) -> bytes:
+def beginning_with(key_id: str) -> bytes:
+    """Return the first bytes of every envelope whose data key was wrapped by a key."""
+    return _START + field(key_id.encode())
+
+
+def _place(binding: Binding) -> _Place:
+    context = binding.context()
+    return _Place(context, fields(context.values()))
+
+
+def _sealed(plaintext: Hidden[bytes], names: bytes, provider: KeyProvider, place: _Place) -> bytes:
+    key_id, data_key, nonce = providing.active_key_id(provider), aead.new_key(), os.urandom(aead.NONCE)
+    wrapped = providing.wrapped(provider, key_id, data_key, place.context)
+    ciphertext = aead.encrypt(aead.cipher(data_key), nonce, plaintext, _START + names + place.encoded)
+    return _assemble(_Parts(key_id, wrapped, names, nonce, ciphertext))
+
+
+def _opened(parts: _Parts, provider: KeyProvider, place: _Place) -> Hidden[bytes]:
+    data_key = providing.unwrapped(provider, parts.key_id, parts.wrapped, place.context)
     # The number of names goes before them, so that no name can pass for a part of the place.
-    parts = (*header.names, *binding.context().values())
-    return _start(header) + number(len(header.names)) + fields(parts)
+    associated = _START + parts.names + place.encoded
+    plaintext = aead.decrypt(aead.cipher(data_key), parts.nonce, parts.ciphertext, associated)
+    if plaintext is None:
+        raise DecryptionFailed(
+            "The secrets do not decrypt: the envelope was changed, or belongs to another row or version.",
+            remedy="Restore the row from a backup, or set its secrets anew (replace).",
+            details={"key_id": parts.key_id},
+        )
+    return plaintext
 
 
 def _assemble(parts: _Parts) -> bytes:
-    names = number(len(parts.header.names)) + fields(parts.header.names)
-    key_id = field(parts.header.key_id.encode())
-    return _start(parts.header) + key_id + field(parts.wrapped) + names + parts.nonce + field(parts.ciphertext)
-
-
-def _start(header: Header) -> bytes:
-    return _MAGIC + bytes([header.format_version, header.algorithm])
+    return beginning_with(parts.key_id) + field(parts.wrapped) + parts.names + parts.nonce + field(parts.ciphertext)
 
 
 def _parse(blob: bytes) -> _Parts:
     reader = Reader(blob)
-    version, algorithm, key_id = _beginning(reader)
-    wrapped = reader.field()
-    names = tuple(reader.text() for _ in range(reader.number()))
-    parts = _Parts(Header(version, algorithm, key_id, names), wrapped, reader.take(aead.NONCE), reader.field())
+    key_id, wrapped = _beginning(reader), reader.field()
+    parts = _Parts(key_id, wrapped, reader.texts(), reader.take(aead.NONCE), reader.field())
     reader.end()
     return parts
 
 
-def _beginning(reader: Reader) -> tuple[int, int, str]:
+def _beginning(reader: Reader) -> str:
     if reader.take(len(_MAGIC)) != _MAGIC:
         raise invalid("it does not begin as one")
-    version, algorithm = reader.take(2)
-    if (version, algorithm) != (_VERSION, _ALGORITHM):
+    if reader.take(2) != _START[len(_MAGIC) :]:
         raise invalid("its version or algorithm is unknown")
-    key_id = reader.text()
+    return _key_id(reader.field())
+
+
+@lru_cache(maxsize=64)
+def _key_id(data: bytes) -> str:
+    try:
+        key_id = data.decode()
+    except UnicodeDecodeError:
+        key_id = ""
     if not is_key_id(key_id):
         raise invalid("its key id is none")
-    return version, algorithm, key_id
+    return key_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn, Protocol, Self
+from typing import Any, NoReturn, Protocol, Self
 
 from tierwright.errors import InvalidInput, SecretsNotConfigured
 from tierwright.secrets import aead, providing
@@ -67,6 +67,7 @@ class KeyRing:
         del keys
         check_ring(ring, active)
         self._ring, self._active = ring, active
+        self._ciphers: dict[str, Any] = {}
 
     @classmethod
     def from_text(cls, text: str | Hidden[str]) -> Self:
@@ -139,7 +140,7 @@ class KeyRing:
         hidden = Hidden(data_key)
         del data_key
         nonce = os.urandom(aead.NONCE)
-        return nonce + aead.encrypt(self._key(key_id), nonce, hidden, _associated(key_id, context))
+        return nonce + aead.encrypt(self._cipher(key_id), nonce, hidden, _associated(key_id, context))
 
     def unwrap(self, key_id: str, wrapped: bytes, context: Mapping[str, str]) -> bytes:
         """Return the data key that was wrapped in the same context.
@@ -151,15 +152,19 @@ class KeyRing:
         nonce, ciphertext = wrapped[: aead.NONCE], wrapped[aead.NONCE :]
         if len(ciphertext) < aead.TAG:
             raise providing.does_not_unwrap(key_id)
-        data_key = aead.decrypt(self._key(key_id), nonce, ciphertext, _associated(key_id, context))
+        data_key = aead.decrypt(self._cipher(key_id), nonce, ciphertext, _associated(key_id, context))
         if data_key is None:
             raise providing.does_not_unwrap(key_id)
         return data_key.reveal()
 
-    def _key(self, key_id: str) -> Hidden[bytes]:
-        if key_id not in self._ring:
-            raise providing.unknown_key(key_id)
-        return self._ring[key_id]
+    def _cipher(self, key_id: str) -> Any:
+        """Return the cipher of a key; making one takes longer than using it."""
+        found = self._ciphers.get(key_id)
+        if found is None:
+            if key_id not in self._ring:
+                raise providing.unknown_key(key_id)
+            found = self._ciphers[key_id] = aead.cipher(self._ring[key_id])
+        return found
 
     def __repr__(self) -> str:
         return f"KeyRing(key_ids={self.key_ids!r}, active={self._active!r})"
