@@ -103,7 +103,7 @@ def sent(place: Apart, statement: Statement, context: str | None, commits: bool,
 
 
 def test_what_one_does_with_raw_sql_is_nothing_to_the_other(place: Apart) -> None:
-    """Whether it works for itself, for nobody, or for what looks like the other."""
+    """Whether it works for itself, for nobody, or for what looks like the other; each after the others."""
     contexts: st.SearchStrategy[str | None] = st.sampled_from(
         [ONE, ONE, ONE, None, *(forge(OTHER) for forge in FORGED)]
     )
@@ -135,3 +135,16 @@ def test_each_of_these_statements_is_refused_or_does_its_work(place: Apart) -> N
                 assert statement.run(connection, "mine", "others")[0] in statement.refused, statement.name
             elif statement.shows:
                 assert "mine" in repr(statement.run(connection, "mine", "mine")), statement.name
+
+
+@pytest.mark.parametrize("context", [None, "", "%", OTHER.upper()])
+def test_none_of_them_finds_anything_without_a_tenant(place: Apart, context: str | None) -> None:
+    begin_anew(place.root, ONE, OTHER)
+    place.app.dispose()  # to PostgreSQL a setting that was never made is another thing than an empty one
+    for statement in statements():
+        with place.app.connect() as connection:
+            connection.begin()
+            told(connection, context, for_session=False)
+            refused, shown = statement.run(connection, ONE, OTHER)
+            assert refused or shown == [], statement.name
+    assert rows_of(place.root, ONE)["tenant_license"]
