@@ -19,7 +19,7 @@ from tests.conftest import POSTGRES
 from tests.support.apart import TABLES, Apart, apart, setting, stock
 from tests.support.pooler import Pooler
 from tests.support.registry import ON, writer
-from tierwright import AsyncEntitlements, Entitlements, Reason
+from tierwright import AsyncEntitlements, Entitlements, Reason, SnapshotStore
 from tierwright.catalog import export, plan
 from tierwright.errors import (
     EntitlementsUnavailable,
@@ -205,6 +205,23 @@ def test_a_context_that_a_host_left_on_a_connection_misleads_nobody(place: Apart
         assert asked.check(other, "f.a")
         assert [each.tenant_id for each in support.licenses_of(session.connection(), other)] == [other]
         assert setting(session.connection()) == one
+    engine.dispose()
+
+
+def test_tables_that_only_the_engine_knows_to_find_are_the_same(place: Apart, tenants: tuple[str, str]) -> None:
+    with place.app.connect() as connection:
+        schema = connection.exec_driver_sql("SELECT current_schema()").scalar()
+    elsewhere, where = {"options": "-csearch_path=public"}, {"schema_translate_map": {None: schema}}
+    engine = place.engine(connect_args=elsewhere, execution_options=where)
+    with Session(engine) as session, SnapshotStore(engine, background=False) as store:
+        writer(session).overrides.set(tenants[0], "f.b", ON)
+        session.commit()
+        for asked in (Entitlements(session), Entitlements(store=store)):
+            assert [asked.check(tenant, "f.b") for tenant in tenants] == [True, False]
+            assert [asked.check(tenant, "f.a") for tenant in tenants] == [True, True]
+        assert Entitlements(session).integrations(tenants[1])[0].key == "chat"
+        with pytest.raises(PrivilegeMissing):
+            require_all_tenants(session.connection())
     engine.dispose()
 
 
