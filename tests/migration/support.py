@@ -84,7 +84,7 @@ def leftovers(engine: Engine) -> list[str]:
             "SELECT relname FROM pg_class WHERE relname ~ '^_(tierwright|alembic)'",
             "SELECT 'invalid ' || indexrelid::regclass FROM pg_index "
             "WHERE NOT (indisvalid AND indisready AND indislive)",
-            "SELECT 'not valid ' || conname FROM pg_constraint WHERE NOT convalidated",
+            "SELECT 'constraint ' || conname FROM pg_constraint WHERE NOT convalidated OR conname ~ '^_tierwright'",
             "SELECT 'lock ' || pid FROM pg_locks WHERE locktype = 'advisory' "
             "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
         ]

@@ -55,6 +55,7 @@ POSTGRESQL = [
     "CREATE FUNCTION app_note() RETURNS trigger LANGUAGE plpgsql AS "
     "$$ BEGIN INSERT INTO app_log VALUES (TG_TABLE_NAME); RETURN NULL; END $$",
     "CREATE TRIGGER app_trigger AFTER UPDATE ON model_registry FOR EACH ROW EXECUTE FUNCTION app_note()",
+    "CREATE TRIGGER app_before_ours BEFORE UPDATE ON tenant_license FOR EACH ROW EXECUTE FUNCTION app_note()",
     "CREATE TRIGGER app_instead INSTEAD OF UPDATE ON app_configs FOR EACH ROW EXECUTE FUNCTION app_note()",
     "CREATE MATERIALIZED VIEW app_materialized AS SELECT * FROM app_models",
 ]
@@ -64,6 +65,8 @@ SQLITE = [
     "CREATE INDEX app_nocase_index ON model_registry (app_nocase COLLATE NOCASE)",
     "CREATE TRIGGER app_trigger AFTER UPDATE ON model_registry "
     "BEGIN INSERT INTO app_log VALUES ('model_registry'); END",
+    "CREATE TRIGGER app_before_ours BEFORE UPDATE OF tenant_id ON tenant_license "
+    "BEGIN INSERT INTO app_log VALUES ('tenant_license'); END",
     # On another table, and about ours: a rename must not follow it.
     "CREATE TRIGGER app_trigger_elsewhere AFTER DELETE ON app_log BEGIN "
     "UPDATE model_registry SET app_number = app_number + 1; END",
@@ -280,7 +283,7 @@ def _assert_they_work(engine: Engine) -> None:
             run("SELECT app_generated FROM model_registry WHERE model_id = 'model-0'").scalar_one() == "openai/model-0"
         )
     for refused in (
-        "UPDATE tenant_integration_configs SET tenant_id = 'nobody' WHERE tenant_id = 'acme'",
+        "INSERT INTO tenant_integration_configs (integration_key, tenant_id) VALUES ('slack', 'nobody')",
         "INSERT INTO app_integration_note VALUES (9, 'no-such-integration')",
     ):
         with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:

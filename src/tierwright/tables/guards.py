@@ -38,7 +38,7 @@ def keep_tenant(model: Any) -> None:
 def _listener(statements: dict[str, tuple[str, ...]]) -> Any:
     def run(table: sa.Table, connection: sa.Connection, **_: Any) -> None:
         schema = connection.schema_for_object(table)
-        prefix = connection.dialect.identifier_preparer.quote_schema(schema) + "." if schema else ""
+        prefix = '"' + schema.replace('"', '""') + '".' if schema else ""
         for statement in statements.get(connection.dialect.name, ()):
             text = statement.format(prefix=prefix, name=f"trg_{table.name}_keeps_tenant", table=table.name)
             # DDL fills in %(...)s, which a schema may happen to contain.

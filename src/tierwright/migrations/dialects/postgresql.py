@@ -8,6 +8,7 @@ https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from sqlalchemy.exc import IntegrityError
 
@@ -132,26 +133,19 @@ class PostgresqlDialect(Dialect):
     def _create_constraint(self, constraint: Constraint) -> None:
         """Enforce the constraint for new rows, then check the old ones; a bad row leaves what was there before.
 
-        One of its name with another definition is replaced in the same statement: at no moment does neither hold.
+        One of its name with another definition holds until the new one is valid and takes its place.
         """
-        before = catalog.constraint(self.connection, constraint.table, constraint.name)
-        add = script.add_constraint if before is None else script.replace_constraint
-        self._run.short(add(constraint))
+        is_new = catalog.constraint(self.connection, constraint.table, constraint.name) is None
+        made = constraint if is_new else replace(constraint, name=script.REPLACEMENT)
+        self._run.short(script.add_constraint(made) if is_new else script.replace_constraint(made))
         try:
-            self._run.short(script.validate_constraint(constraint))
+            self._run.short(script.validate_constraint(made))
         except IntegrityError:
-            self._put_back(constraint, before)
+            self._discard_one(made)
             preflight.refuse(preflight.findings(self.connection, [constraint]))
             raise
-
-    def _put_back(self, constraint: Constraint, before: str | None) -> None:
-        if before is None:
-            self._discard_one(constraint)
-            return
-        clause, _, _ = before.partition(" NOT VALID")
-        self._run.short(script.replace_constraint(constraint, clause))
-        if clause == before:
-            self._run.short(script.validate_constraint(constraint))
+        if not is_new:
+            self._run.short(script.swap_constraint(constraint))
 
     def _discard_one(self, definition: Definition) -> None:
         if isinstance(definition, Index):

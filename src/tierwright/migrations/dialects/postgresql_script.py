@@ -16,6 +16,9 @@ from sqlalchemy.schema import CreateColumn
 from tierwright.migrations import preflight
 from tierwright.migrations.definitions import Check, Column, Constraint, Definition, ForeignKey, Index, Trigger
 
+#: What the new one of two constraints is called until it is valid; a killed run leaves it to the next one.
+REPLACEMENT = "_tierwright_replacement"
+
 
 def index_definition(index: Index) -> str:
     """Return what ``pg_get_indexdef`` says of the index after its name and table."""
@@ -41,11 +44,20 @@ def add_constraint(constraint: Constraint) -> str:
     return f"ALTER TABLE {constraint.table} ADD CONSTRAINT {constraint.name} {constraint.clause} NOT VALID"
 
 
-def replace_constraint(constraint: Constraint, clause: str | None = None) -> str:
+def replace_constraint(constraint: Constraint) -> str:
     """Return the statement that does the same where one of that name may stand, which goes at the same moment."""
     return (
         f"ALTER TABLE {constraint.table} DROP CONSTRAINT IF EXISTS {constraint.name}, "
-        f"ADD CONSTRAINT {constraint.name} {clause or constraint.clause} NOT VALID"
+        f"ADD CONSTRAINT {constraint.name} {constraint.clause} NOT VALID"
+    )
+
+
+def swap_constraint(constraint: Constraint) -> str:
+    """Return the statement that puts the constraint :data:`REPLACEMENT` in the place of the one of this name."""
+    table = f"ALTER TABLE {constraint.table}"
+    return (
+        f"DO $tierwright$ BEGIN {table} DROP CONSTRAINT {constraint.name}; "
+        f"{table} RENAME CONSTRAINT {REPLACEMENT} TO {constraint.name}; END $tierwright$"
     )
 
 
