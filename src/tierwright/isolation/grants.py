@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy.dialects import postgresql
-
 from tierwright.errors import IsolationRefused
+from tierwright.isolation.state import quoted
 from tierwright.isolation.switching import ADMIN_ROLE
 from tierwright.migrations import VERSION_TABLE
 from tierwright.tables import TABLE_NAMES
@@ -49,13 +48,12 @@ def grants(
     """
     if isinstance(app, str) or not app:
         raise IsolationRefused("No role of the application was named.", remedy="Name it: --app ROLE.")
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
-    place = quote(schema)
+    place = quoted(schema)
 
     def grant(what: str, tables: Sequence[str], to: str) -> str:
-        return f"GRANT {what} ON {', '.join(f'{place}.{quote(name)}' for name in tables)} TO {to};"
+        return f"GRANT {what} ON {', '.join(f'{place}.{quoted(name)}' for name in tables)} TO {to};"
 
-    roles = ", ".join(map(quote, dict.fromkeys(app)))
+    roles = ", ".join(map(quoted, dict.fromkeys(app)))
     lines = [
         f"GRANT USAGE ON SCHEMA {place} TO {roles};",
         grant("SELECT", (*_READ_BY_APP, version_table), roles),
@@ -64,9 +62,9 @@ def grants(
     ]
     if admin is not None:
         lines += [
-            f"GRANT USAGE ON SCHEMA {place} TO {quote(admin)};",
-            grant("SELECT, INSERT, UPDATE, DELETE", _WRITTEN_BY_ADMIN, quote(admin)),
-            grant("SELECT, INSERT", (_LOG,), quote(admin)),
-            grant("SELECT", (version_table,), quote(admin)),
+            f"GRANT USAGE ON SCHEMA {place} TO {quoted(admin)};",
+            grant("SELECT, INSERT, UPDATE, DELETE", _WRITTEN_BY_ADMIN, quoted(admin)),
+            grant("SELECT, INSERT", (_LOG,), quoted(admin)),
+            grant("SELECT", (version_table,), quoted(admin)),
         ]
     return "\n".join(lines)

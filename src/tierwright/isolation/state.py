@@ -136,6 +136,11 @@ class IsolationState:
         return tuple(sorted({role for each in found if each is not None for role in each.roles}))
 
 
+def quoted(name: str) -> str:
+    """Return a name as an identifier of PostgreSQL; a driver's own quoting also doubles per cent signs."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def require_postgresql(dialect: str) -> None:
     """Refuse a database that has no row-level security.
 

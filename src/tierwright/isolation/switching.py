@@ -15,6 +15,7 @@ from tierwright.isolation.state import (
     TENANT_POLICY,
     TENANT_RULE,
     IsolationState,
+    quoted,
     read_isolation,
     read_roles,
 )
@@ -90,20 +91,19 @@ def enable_sql(connection: Connection, app: Sequence[str], *, admin: str = ADMIN
     """
     state = _state(connection)
     refuse_unsafe(connection, state, app, admin)
-    quote = connection.dialect.identifier_preparer.quote_identifier
-    roles = ", ".join(map(quote, dict.fromkeys(app)))
+    roles = ", ".join(map(quoted, dict.fromkeys(app)))
     statements = [LOCK]
     if not read_roles(connection, [admin], ()):
-        statements.append(f"CREATE ROLE {quote(admin)} NOLOGIN")
+        statements.append(f"CREATE ROLE {quoted(admin)} NOLOGIN")
     version = int((connection.dialect.server_version_info or (0,))[0])
     inheriting = " WITH INHERIT TRUE" if version >= _INHERITING_GRANT_SINCE else ""
     outsiders = _outsiders(connection, state, admin)
-    statements += [f"GRANT {quote(admin)} TO {quote(owner)}{inheriting}" for owner in outsiders]
+    statements += [f"GRANT {quoted(admin)} TO {quoted(owner)}{inheriting}" for owner in outsiders]
     for table in TENANT_TABLES:
         statements += [f"DROP POLICY IF EXISTS {policy} ON {table}" for policy in RULES]
         statements += [
             f"CREATE POLICY {TENANT_POLICY} ON {table} TO {roles} USING ({TENANT_RULE}) WITH CHECK ({TENANT_RULE})",
-            f"CREATE POLICY {ADMIN_POLICY} ON {table} TO {quote(admin)} USING (true) WITH CHECK (true)",
+            f"CREATE POLICY {ADMIN_POLICY} ON {table} TO {quoted(admin)} USING (true) WITH CHECK (true)",
             f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
             f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
         ]
