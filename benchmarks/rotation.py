@@ -3,9 +3,9 @@
     python -m benchmarks.rotation [--rows 5000] [--versions 16 18] [--only sqlite]
 
 The floor is written by hand with the driver and the package cryptography: it reads all rows, unwraps each data key,
-decrypts, makes a new data key, encrypts, wraps, and updates each row by its primary key, in transactions of as many
-rows as ours. Ours does the same, reads the new envelope back before it writes, writes only over what it has read,
-counts, audits, and goes through the rows once more to see that nothing is left.
+decrypts, makes a new data key, encrypts, wraps, reads the result back, and updates each row by its primary key, in
+transactions of as many rows as ours. Ours does the same with its envelopes, writes only over what it has read, counts,
+audits, and looks once more that nothing is left.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tierwright.secrets import Binding, Hidden, KeyRing
 
 ALLOWED = 2.0
 _KEYS = {"k1": b"1" * 32, "k2": b"2" * 32}
-_BATCH = 200
+_BATCH = 500
 _SECRETS = {"/bot_token": "xoxb-" + "7" * 50, "/oauth/client_secret": "s" * 64}
 _READ = "SELECT integration_key, tenant_id, encrypted_config FROM tenant_integration_configs ORDER BY 1, 2"
 _WRITE = "UPDATE tenant_integration_configs SET encrypted_config = {p} WHERE integration_key = {p} AND tenant_id = {p}"
@@ -153,7 +153,10 @@ def _rotate_bare(url: str, old: bytes, new: bytes) -> None:
         rows = execute(_READ, ()).fetchall()
         for start in range(0, len(rows), _BATCH):
             for integration, tenant, blob in rows[start : start + _BATCH]:
-                sealed = _sealed_bare(new, tenant, _opened_bare(old, tenant, bytes(blob)))
+                plaintext = _opened_bare(old, tenant, bytes(blob))
+                sealed = _sealed_bare(new, tenant, plaintext)
+                if _opened_bare(new, tenant, sealed) != plaintext:
+                    raise AssertionError(tenant)
                 execute(_WRITE.format(p=mark), (sealed, integration, tenant))
             commit()
 

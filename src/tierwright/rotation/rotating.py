@@ -64,7 +64,7 @@ def rotate(
     *,
     rewrap_only: bool = False,
     dry_run: bool = False,
-    batch_size: int = 200,
+    batch_size: int = 500,
     actor: str = _ACTOR,
     progress: Callable[[int], None] | None = None,
 ) -> RotationReport:
@@ -158,7 +158,7 @@ class _Rotation:
 
     def _changed(self, row: Sealed) -> tuple[Sealed, bytes] | None:
         """Return a row with its new envelope, which was read back; None where that cannot be made."""
-        if self._failed.get((row.integration_key, row.tenant_id)) == row.envelope:
+        if self._failed and self._failed.get((row.integration_key, row.tenant_id)) == row.envelope:
             return None  # of an earlier pass
         try:
             return row, self._renew(row.envelope, self._keys, row.binding)

@@ -17,13 +17,13 @@ _CONFIGS = SQLModel.metadata.tables["tenant_integration_configs"]
 _ROW = _CONFIGS.c
 _KEY = (_ROW.integration_key, _ROW.tenant_id)
 _BEGINNING = sa.func.substr(_ROW.encrypted_config, 1, PREFIX, type_=sa.LargeBinary())
-#: The same columns, unless somebody wrote the row meanwhile; ``updated_at`` is of the settings, which do not change.
+#: Unless somebody wrote the row meanwhile: an envelope is bound to its version, so comparing it compares both.
+#: ``updated_at`` is of the settings, which do not change.
 _SWAP = (
     sa.update(_CONFIGS)
     .where(
         _ROW.integration_key == sa.bindparam("of_integration"),
         _ROW.tenant_id == sa.bindparam("of_tenant"),
-        _ROW.secret_version == sa.bindparam("of_version"),
         # Without a type: both drivers take bytes as they are, and wrapping each of them costs as much as sealing it.
         _ROW.encrypted_config == sa.bindparam("old", type_=sa.types.NullType()),
     )
@@ -74,7 +74,6 @@ def swap(connection: Connection, changes: Sequence[tuple[Sealed, bytes]]) -> int
             {
                 "of_integration": row.integration_key,
                 "of_tenant": row.tenant_id,
-                "of_version": row.secret_version,
                 "old": row.envelope,
                 "new": new,
             }

@@ -243,7 +243,7 @@ def _assemble(parts: _Parts) -> bytes:
 def _parse(blob: bytes) -> _Parts:
     reader = Reader(blob)
     key_id, wrapped = _beginning(reader), reader.field()
-    parts = _Parts(key_id, wrapped, reader.texts(), reader.take(aead.NONCE), reader.field())
+    parts = _Parts(key_id, wrapped, reader.counted(), reader.take(aead.NONCE), reader.field())
     reader.end()
     return parts
 

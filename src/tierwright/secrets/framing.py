@@ -71,15 +71,11 @@ class Reader:
             raise invalid("it holds text that is not UTF-8")
         return text
 
-    def texts(self) -> bytes:
-        """Return a count and as many texts, still encoded.
-
-        Raises:
-            EnvelopeInvalid: one is not UTF-8, or bytes are missing.
-        """
+    def counted(self) -> bytes:
+        """Return a count and as many fields, still encoded; raises as :meth:`take`."""
         begins = self._at
         for _ in range(self.number()):
-            self.text()
+            self.field()
         return self._blob[begins : self._at]
 
     def end(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, Self
 
@@ -179,8 +180,17 @@ def generate_key() -> bytes:
 
 
 def _associated(key_id: str, context: Mapping[str, str]) -> bytes:
-    parts = [key_id, *(text for item in sorted(context.items()) for text in item)]
-    return b"tierwright data key" + fields(parts)
+    """Return what a data key's wrapping is bound to: names in their order, then their values."""
+    whole = {**context, "key_id": key_id}
+    names, encoded = _ordered(tuple(whole))
+    return encoded + fields(map(whole.__getitem__, names))
+
+
+@lru_cache(maxsize=16)
+def _ordered(names: tuple[str, ...]) -> tuple[list[str], bytes]:
+    """Return names in their order, and how they are encoded; they are the same for every data key."""
+    ordered = sorted(names)
+    return ordered, b"tierwright data key" + fields(ordered)
 
 
 def _contents(path: str | os.PathLike[str]) -> Hidden[str] | None:
