@@ -32,6 +32,8 @@ from tierwright.errors import (
 )
 from tierwright.isolation import tenant_context
 from tierwright.services import support
+from tierwright.services.audit import Journal
+from tierwright.services.registry.locking import tenant_write
 from tierwright.services.tenant_scope import require_all_tenants, tenant_scope
 from tierwright.services.tenant_search import FeatureSearch, ending, on_tier
 from tierwright.tables import TenantLicense
@@ -172,6 +174,17 @@ def test_what_the_host_has_pending_is_written_for_whom_it_works(place: Apart, te
         session.commit()
         assert not Entitlements(session).check(one, "f.a")
         assert Entitlements(session).check(other, "f.b")
+
+
+def test_nobody_switches_it_while_a_tenant_is_written(place: Apart, tenants: tuple[str, str]) -> None:
+    locks = "SELECT mode FROM pg_locks WHERE relation = 'tenant_license'::regclass AND pid = pg_backend_pid()"
+    with Session(place.app) as session:
+        journal = Journal.open(session, "tester", None)
+        for _ in range(7):  # as often as psycopg needs to prepare it, and PostgreSQL to keep its plan
+            with tenant_write(journal, tenants[0]):
+                found = session.connection().exec_driver_sql(locks).scalars().all()
+            assert found == ["AccessShareLock"]
+            session.rollback()
 
 
 def test_without_transactions_nobody_can_tell_and_nothing_is_changed(place: Apart, tenants: tuple[str, str]) -> None:
@@ -355,3 +368,8 @@ def test_without_it_nothing_more_is_asked(migrated_engine: Engine) -> None:
         writer(session).licenses.assign("acme", "pro")
         assert len(sent) == 9
         assert not [text for text in sent if "set_config" in text]
+        with tenant_context(session, "globex"):
+            session.commit()
+            assert asked.check("acme", "f.a")
+            assert not asked.check("globex", "f.a")
+            assert seen_by(session.connection()) == {"acme"}

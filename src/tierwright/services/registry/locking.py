@@ -19,8 +19,11 @@ from tierwright.services.audit import Journal
 from tierwright.services.catalog_version import lock_catalog, require_transaction
 from tierwright.services.registry.integrity import typed_writes
 from tierwright.services.session_state import connection_of, new_catalog_version
-from tierwright.services.statements import STATE
+from tierwright.services.statements import LICENSES, STATE
 from tierwright.services.tenant_scope import CONTEXT, Context, tenant_scope
+
+#: Names the table and reads nothing: from here on nobody can switch row-level security on or off before the write ends.
+_NO_LICENSES = sa.select(LICENSES.c.tenant_id).where(sa.literal_column("false"))
 
 
 @contextmanager
@@ -60,7 +63,8 @@ def _lock_tenant(connection: Connection, tenant_id: str) -> Context | None:
     require_transaction(connection)
     if connection.dialect.name == "postgresql":
         lock = sa.func.pg_advisory_xact_lock(_tenant_hash(tenant_id))
-        return Context(*connection.execute(sa.select(*CONTEXT, lock)).one()[:2])
+        statement = sa.select(*CONTEXT, lock).where(~sa.exists(_NO_LICENSES))
+        return Context(*connection.execute(statement).one()[:2])
     # Matches no row, and takes the file's write lock all the same.
     connection.execute(sa.delete(STATE).where(STATE.c.key == ""))
     return None
