@@ -31,7 +31,7 @@ _SWAP = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: making one for every row would cost three times as much
 class Sealed:
     """The envelope of one row, and where it belongs."""
 

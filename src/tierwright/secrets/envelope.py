@@ -249,10 +249,11 @@ def _parse(blob: bytes) -> _Parts:
 
 
 def _beginning(reader: Reader) -> str:
-    if reader.take(len(_MAGIC)) != _MAGIC:
-        raise invalid("it does not begin as one")
-    if reader.take(2) != _START[len(_MAGIC) :]:
-        raise invalid("its version or algorithm is unknown")
+    begins = reader.take(len(_START))
+    if begins != _START:
+        raise invalid(
+            "its version or algorithm is unknown" if begins.startswith(_MAGIC) else "it does not begin as one"
+        )
     return _key_id(reader.field())
 
 

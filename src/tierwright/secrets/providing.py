@@ -52,7 +52,7 @@ def wrapped(keys: KeyProvider, key_id: str, data_key: Hidden[bytes], context: Ma
         SecretsNotConfigured: the provider fails, or what it returns is not bytes.
         TierwrightError: as the provider raised it.
     """
-    found = _asked(lambda: keys.wrap(key_id, data_key.reveal(), {**context, "key_id": key_id}))
+    found = _asked(lambda: keys.wrap(key_id, data_key.reveal(), context))
     if isinstance(found, bytes):
         return found
     raise _cannot_wrap("does not wrap", found)
@@ -65,7 +65,7 @@ def unwrapped(keys: KeyProvider, key_id: str, wrapped: bytes, context: Mapping[s
         DecryptionFailed: the provider fails, or what it returns is no data key.
         TierwrightError: as the provider raised it.
     """
-    found = _asked(lambda: _data_key(keys.unwrap(key_id, wrapped, {**context, "key_id": key_id})))
+    found = _asked(lambda: _data_key(keys.unwrap(key_id, wrapped, context)))
     if isinstance(found, Hidden):
         return found
     raise found if isinstance(found, TierwrightError) else does_not_unwrap(key_id, _class_of(found))
