@@ -62,8 +62,7 @@ def counts(connection: Connection, key_id: str) -> tuple[int, int]:
 def page_after(connection: Connection, key_id: str, last: tuple[str, str] | None, size: int) -> list[Sealed]:
     """Return the envelopes under other keys than one that follow a primary key; the first ones where there is none."""
     envelope = sa.type_coerce(_ROW.encrypted_config, sa.types.NullType())
-    rows = connection.execute(_after(envelope, last, size).where(_is_under_another(key_id)))
-    return [Sealed(row[0], row[1], row[2], bytes(row[3])) for row in rows]
+    return [Sealed(*row) for row in connection.execute(_after(envelope, last, size).where(_is_under_another(key_id)))]
 
 
 def swap(connection: Connection, changes: Sequence[tuple[Sealed, bytes]]) -> int:
