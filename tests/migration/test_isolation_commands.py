@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine
 from tests.conftest import POSTGRES
 from tests.migration import support
 from tests.support import rows
+from tests.support.cli import run
 from tests.support.isolation import Isolated, isolated
 from tierwright import isolation, migrations
 from tierwright.doctor import examine
@@ -76,7 +77,8 @@ def test_the_chain_goes_down_and_up_and_back_to_nothing(postgresql_engine: Engin
         migrations.downgrade(url, "base", schema=place.schema)
         assert policies(place) == []
         migrations.upgrade(url, schema=place.schema)
-        assert isolation.read_isolation(place.root.connect()).is_on is False
+        with place.root.connect() as connection:
+            assert not isolation.read_isolation(connection).is_on
 
 
 @ONE
@@ -113,9 +115,16 @@ def test_names_that_need_quotes(place: Isolated, engine: Engine) -> None:
     before = policies(place)
     try:
         isolation.enable(engine, [app], admin=admin, schema=place.schema)
-        granted = support.psql(url, isolation.grants([app], admin=admin, schema=place.schema))
-        assert granted.returncode == 0, granted.stderr
-        state = isolation.read_isolation(engine.connect())
+        switched = policies(place)
+        isolation.disable(engine, schema=place.schema)
+        of = ("--app", app, "--admin", admin, "--schema", place.schema)
+        printed = run("db", "isolation", "enable", *of, "--print", url=url).stdout
+        for script in (f"SET search_path = public;\n{printed}", run("db", "grants", *of).stdout):
+            applied = support.psql(url, script)
+            assert applied.returncode == 0, applied.stderr
+        assert policies(place) == switched
+        with engine.connect() as connection:
+            state = isolation.read_isolation(connection)
         assert (state.roles_of("tierwright_tenant"), state.roles_of("tierwright_admin")) == ((app,), (admin,))
         assert found_by(place) == set()
         isolation.disable(engine, schema=place.schema)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy.engine import Connection
 
 from tierwright import isolation
 from tierwright.cli import options, output
-from tierwright.isolation.state import IsolationState, require_postgresql
+from tierwright.isolation.state import IsolationState, quoted, require_postgresql
 from tierwright.isolation.switching import ADMIN_ROLE
 from tierwright.migrations.reading import reading_connection
 
@@ -39,7 +40,7 @@ def enable(
     with output.reported_errors():
         if print_:
             with reading_connection(options.required(url), schema) as connection:
-                _print_sql(isolation.enable_sql(connection, app, admin=admin))
+                _print_sql(connection, isolation.enable_sql(connection, app, admin=admin))
             return
         isolation.enable(
             options.required(url), app, admin=admin, schema=schema, lock_timeout=lock_timeout, lock_wait=lock_wait
@@ -59,7 +60,7 @@ def disable(
     with output.reported_errors():
         if print_:
             with reading_connection(options.required(url), schema) as connection:
-                _print_sql(isolation.disable_sql(connection))
+                _print_sql(connection, isolation.disable_sql(connection))
             return
         isolation.disable(options.required(url), schema=schema, lock_timeout=lock_timeout, lock_wait=lock_wait)
         typer.echo("off")
@@ -96,9 +97,12 @@ def grants(
         typer.echo(isolation.grants(app, admin=admin, schema=schema, version_table=version_table))
 
 
-def _print_sql(statements: list[str]) -> None:
+def _print_sql(connection: Connection, statements: list[str]) -> None:
     if statements:
-        typer.echo("\n".join(f"{statement};" for statement in ("BEGIN", *statements, "COMMIT")))
+        schema = connection.exec_driver_sql("SELECT current_schema()").scalar_one()
+        # For whoever runs it: in this schema, and without a queue behind a table for longer.
+        settings = (f"SET LOCAL search_path = {quoted(schema)}", "SET LOCAL lock_timeout = '2s'")
+        typer.echo("\n".join(f"{statement};" for statement in ("BEGIN", *settings, *statements, "COMMIT")))
 
 
 def _print(state: IsolationState) -> None:
