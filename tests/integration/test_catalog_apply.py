@@ -64,7 +64,7 @@ def test_everything_is_written_with_one_entry_each_and_one_version(session: Sess
         ("model", "openai/gpt/4", "created"),
         ("integration", "slack", "created"),
     ]
-    log = session.exec(select(tables.FeatureAuditLog)).all()
+    log = sorted(session.exec(select(tables.FeatureAuditLog)).all(), key=lambda entry: entry.id)
     assert {(entry.performed_by, entry.reason) for entry in log} == {("someone", "Contract 7")}
     assert [entry.feature_key for entry in log] == ["a.one", "a.two", None, "a.one", "a.two", "a.one", "a.two"]
     features = session.exec(select(tables.FeatureRegistry)).all()
