@@ -109,23 +109,27 @@ class Pooler:
             server.send(data)
             # Parse, Bind, Describe, Execute, Close and Flush are answered together, at Sync.
             if data[:1] in (b"Q", b"S"):
-                status = self._answer(server, client)
-                if status == b"I":
-                    break
+                ready = self._answer(server, client)
+                if ready[5:6] == b"I":
+                    # First: whom the answer wakes may ask at once, on another connection.
+                    self._give_back(startup, server, greeting)
+                    client.send(ready)
+                    return
+                client.send(ready)
             _, data = client.message()
             if data[:1] == b"X":
                 server.close()
                 self.places.release()
                 raise ConnectionError("the client left within a transaction")
-        self._give_back(startup, server, greeting)
 
     @staticmethod
     def _answer(server: Wire, client: Wire) -> bytes:
+        """Forward an answer, and return its end, which says what the server is ready for."""
         while True:
             kind, data = server.message()
-            client.send(data)
             if kind == b"Z":
-                return data[5:6]
+                return data
+            client.send(data)
 
     def _borrow(self, startup: bytes) -> tuple[Wire, bytes]:
         self.places.acquire()

@@ -49,6 +49,9 @@ def _refuse_pooler(keeper: Connection, connection: Connection) -> None:
         others.add(connection.exec_driver_sql(pid).scalar_one())  # in a transaction: the proxy must not reuse it
         kept.add(keeper.exec_driver_sql(pid).scalar_one())
         connection.rollback()
+        # Now the other server process is free as well. A proxy that gives what it got back last gives that one, and one
+        # that takes turns gives it the second time; each of them would go on giving everybody the same otherwise.
+        kept.update(keeper.exec_driver_sql(pid).scalar_one() for _ in range(2))
     if len(kept) > 1 or len(others) > 1 or kept & others:
         raise PoolerDetected(
             "A transaction-pooling proxy stands before PostgreSQL: session locks and settings do not hold through it.",
