@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import catalog, cold, decisions, migrate, plots, queries, tables
+from benchmarks import catalog, cold, decisions, migrate, plots, queries, rotation, tables
 from benchmarks.common import RESULTS
 
 _QUICK = Path(__file__).parents[1] / "build" / "benchmarks"
@@ -16,6 +16,7 @@ _RUNS = {
     "decisions": decisions.main,
     "cold": cold.main,
     "catalog": catalog.main,
+    "rotation": rotation.main,
 }
 _QUICKLY = {
     "migrate": ["--rows", "20000", "--rounds", "2", "--versions", "18"],
@@ -23,6 +24,7 @@ _QUICKLY = {
     "decisions": [*_SMALL, "--tenants", "1000", "--populations", "1000", "10000", "--calls", "20000", "--rounds", "3"],
     "cold": [*_SMALL, "--tenants", "800", "--rounds", "3", "--resolutions", "5", "--versions", "18"],
     "catalog": ["--quick"],
+    "rotation": ["--rows", "500", "--rounds", "2", "--versions", "18"],
 }
 
 

@@ -14,6 +14,7 @@ from benchmarks import decision_tables
 from benchmarks.clients import CONTROLS
 from benchmarks.common import RESULTS, median
 from benchmarks.markdown import table as _markdown
+from benchmarks.rounds import goal_cells
 
 PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "benchmarks.md"
 _BLOCK = re.compile(r"(<!-- table: (?P<name>[a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -36,6 +37,7 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
         "goals": _goals(postgresql["servers"]),
         "sqlite": _sqlite(sqlite),
         "sqlite-statements": _statements(sqlite["modes"]["delete"]["slowest_statements"]),
+        "rotation": _rotation(stored["rotation"]["databases"]),
         "versions": _versions(stored),
         **decision_tables.tables(stored),
     }
@@ -146,6 +148,19 @@ def _sqlite(result: dict[str, Any]) -> str:
 
 def _statements(slowest: list[list[Any]]) -> str:
     return _markdown(("statement", "ms"), [[f"`{text[:90]}`", f"{ms:,.0f}"] for ms, text in slowest[:8]])
+
+
+def _rotation(databases: list[dict[str, Any]]) -> str:
+    rows = []
+    for each in databases:
+        *_, limit, met = goal_cells(each["goal"])
+        for way, per_second in each["rows_per_s"].items():
+            is_goal = way == "new data keys"
+            found = f"{each['ratios'][way]:.2f}"
+            rows.append(
+                [each["label"], way, f"{per_second:,.0f}", found, limit if is_goal else "", met if is_goal else ""]
+            )
+    return _markdown(("database", "way", "rows a second", "ratio", "goal", ""), rows)
 
 
 def _versions(stored: dict[str, Any]) -> str:
