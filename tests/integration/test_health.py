@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -12,9 +13,9 @@ from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
 from tests.support.integrations import CONFIGS, KEY_2, KEYS, offer, service
-from tests.support.registry import writer
+from tests.support.registry import Statements, writer
 from tierwright.errors import InvalidInput
-from tierwright.integrations import Outcome, Probes, ProbeTarget, check_health, check_health_async
+from tierwright.integrations import Outcome, Probes, ProbeTarget, check_health, check_health_async, health_pages
 from tierwright.secrets import KeyRing
 from tierwright.testing.ground import async_engine_for
 from tierwright.types import HealthStatus, utc_now
@@ -96,6 +97,7 @@ def test_a_tenant_or_an_integration_can_be_chosen(engine: Engine) -> None:
     assert [check.tenant_id for check in check_health(engine, probes, tenants=["globex", "nobody"]).checks] == [
         "globex"
     ]
+    probes.register("mail")(lambda _: None)
     assert check_health(engine, probes, integrations=["mail"]).checks == ()
     assert len(check_health(engine, probes, integrations=["slack"]).checks) == 2
 
@@ -155,6 +157,82 @@ def test_what_was_changed_while_the_probe_ran_gets_no_result(engine: Engine) -> 
     assert health_of(engine) == (None, 0, 0)
 
 
+def test_settings_that_were_removed_and_made_anew_get_no_result(engine: Engine) -> None:
+    def change(target: ProbeTarget) -> None:
+        with Session(engine) as session:
+            calls = service(session)
+            calls.remove(target.tenant_id, "slack")
+            calls.configure(target.tenant_id, "slack", {"channel": "#new", "bot_token": SECRET})
+            calls.enable(target.tenant_id, "slack")
+            session.commit()
+
+    version = row_of(engine).config_version
+    [check] = check_health(engine, probing(change), tenants=["acme"]).checks
+    assert row_of(engine).config_version == version, "only the version would not tell"
+    assert (check.superseded, check.written) == (True, False)
+    assert health_of(engine) == (None, 0, 0)
+
+
+def test_of_two_checks_at_once_the_second_result_is_dropped(engine: Engine) -> None:
+    for _ in range(2):
+        check_health(engine, probing(failing), keys=KEYS, tenants=["acme"])
+
+    def fails_meanwhile(_target: ProbeTarget) -> None:
+        check_health(engine, probing(failing), keys=KEYS, tenants=["acme"])
+
+    # What this one has read is two failures; its success must not undo the third.
+    [check] = check_health(engine, probing(fails_meanwhile), tenants=["acme"]).checks
+    assert check.superseded
+    assert health_of(engine) == ("unhealthy", 3, 0)
+
+
+def test_chosen_tenants_are_probed_at_the_same_time(engine: Engine) -> None:
+    together = threading.Barrier(2)  # opens when both are there
+
+    def probe(_target: ProbeTarget) -> None:
+        together.wait(60)
+
+    assert check_health(engine, probing(probe), tenants=["acme", "globex"]).statuses == {"healthy": 2}
+
+
+@pytest.mark.parametrize("tenants", [None, ["acme", "globex", "initech", "nobody", "acme"]])
+def test_pages_end_where_there_is_nothing_more(
+    engine: Engine, tenants: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_pages, "PAGE", 1)
+    offer(engine, "mail")
+    with Session(engine) as session:
+        for tenant in ("acme", "globex"):
+            service(session).configure(tenant, "mail", {"channel": "#mail", "bot_token": SECRET})
+            service(session).enable(tenant, "mail")
+        session.commit()
+    probes = probing(lambda _: None)
+    probes.register("mail")(lambda _: None)
+    found = sorted(
+        (check.integration_key, check.tenant_id) for check in check_health(engine, probes, tenants=tenants).checks
+    )
+    assert found == [("mail", "acme"), ("mail", "globex"), ("slack", "acme"), ("slack", "globex")]
+
+
+def test_a_round_that_writes_nothing_only_reads(engine: Engine) -> None:
+    probes = probing(lambda _: None)
+    for _ in range(2):
+        check_health(engine, probes)
+    seen = Statements(engine)
+    check_health(engine, probes)
+    assert seen.count <= 2, "the rows, and on PostgreSQL whether all tenants can be seen"
+
+
+def test_a_clock_that_was_wrong_is_put_right(engine: Engine) -> None:
+    probes = probing(lambda _: None)
+    for _ in range(2):
+        check_health(engine, probes)
+    with engine.begin() as connection:
+        connection.execute(sa.update(CONFIGS).values(last_health_check=utc_now() + LATER))
+    assert [check.written for check in check_health(engine, probes).checks] == [True, True]
+    assert row_of(engine).last_health_check <= utc_now()
+
+
 def test_a_probe_that_cannot_have_its_secrets_says_nothing(engine: Engine) -> None:
     for keys, error in ((None, "SecretsNotConfigured"), (KeyRing({"k1": KEY_2}, "k1"), "DecryptionFailed")):
         report = check_health(engine, probing(failing), keys=keys)
@@ -201,15 +279,35 @@ def test_an_event_loop_can_wait_for_it(engine: Engine) -> None:
 
     async def main() -> Any:
         asynchronous = async_engine_for(engine)
-        report = await check_health_async(async_sessionmaker(asynchronous), probing(probe), keys=KEYS)
+        for database in (async_sessionmaker(asynchronous), asynchronous):
+            report = await check_health_async(database, probing(probe), keys=KEYS)
         await asynchronous.dispose()
         return report
 
     assert asyncio.run(main()).statuses == {"healthy": 2}
-    assert health_of(engine) == ("healthy", 0, 1)
+    assert health_of(engine) == ("healthy", 0, 2)
 
 
-@pytest.mark.parametrize("wrong", [{"timeout": 0}, {"concurrency": 0}, {"failures": 0}, {"tenants": [""]}])
-def test_numbers_and_tenants_are_checked_first(wrong: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timeout": 0},
+        {"timeout": float("nan")},
+        {"timeout": float("inf")},
+        {"timeout": True},
+        {"timeout": "10"},
+        {"concurrency": 0},
+        {"concurrency": 2.0},
+        {"failures": 0},
+        {"due": timedelta(seconds=-1)},
+        {"due": 900},
+        {"tenants": [""]},
+        {"tenants": "acme"},
+        {"tenants": 7},
+        {"integrations": "slack"},
+        {"integrations": ["slak"]},
+    ],
+)
+def test_what_is_asked_for_is_checked_first(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         check_health(sa.create_engine("sqlite:///no/such/folder/file"), probing(failing), **wrong)

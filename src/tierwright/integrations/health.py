@@ -2,82 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from tierwright.errors import InvalidInput
-from tierwright.integrations import health_rows
-from tierwright.integrations.health_probes import Probes, ProbeTarget
-from tierwright.integrations.health_rows import Checked, RowKey
-from tierwright.integrations.health_rules import Health, HealthRules, Outcome
-from tierwright.integrations.health_running import Answer, Attempt, Opening, Runner, in_own_loop
-from tierwright.integrations.sealing import open_secrets
+from tierwright.integrations.health_pages import AllTenants, SomeTenants
+from tierwright.integrations.health_probes import Probes
+from tierwright.integrations.health_report import HealthReport
+from tierwright.integrations.health_round import Round
+from tierwright.integrations.health_rules import HealthRules
+from tierwright.integrations.health_running import Runner, in_own_loop
 from tierwright.secrets.keys import KeyProvider
-from tierwright.services.session_state import connection_of
-from tierwright.services.tenant_scope import require_all_tenants, tenant_scope
 from tierwright.services.transactions import run_in_transaction, run_in_transaction_async
-from tierwright.types import HealthStatus, canonical_tenant_id, utc_now
+from tierwright.types import canonical_tenant_id
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-
-_PAGE = 200
-
-
-@dataclass(frozen=True, slots=True)
-class HealthCheck:
-    """What the check of one configuration has shown.
-
-    Attributes:
-        tenant_id: the canonical id of the tenant.
-        integration_key: the integration.
-        outcome: what the probe has shown.
-        error: the class of what it raised; never a message.
-        before: the status that the row had.
-        after: the status that it has now.
-        written: whether the row was written.
-        superseded: the configuration was changed while the probe ran, so the answer is about an earlier one.
-    """
-
-    tenant_id: str
-    integration_key: str
-    outcome: Outcome
-    error: str | None
-    before: HealthStatus | None
-    after: HealthStatus | None
-    written: bool
-    superseded: bool = False
-
-
-@dataclass(frozen=True)
-class HealthReport:
-    """What a round of checks has shown.
-
-    Attributes:
-        checks: one for each configuration, by integration and tenant.
-    """
-
-    checks: tuple[HealthCheck, ...] = ()
-
-    @property
-    def statuses(self) -> Counter[str | None]:
-        """How many configurations have which status now."""
-        return Counter(None if check.after is None else check.after.value for check in self.checks)
-
-    @property
-    def ok(self) -> bool:
-        """Whether none is unhealthy, and every probe could be run."""
-        return not any(
-            check.after is HealthStatus.UNHEALTHY or check.outcome is Outcome.INCONCLUSIVE for check in self.checks
-        )
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 
 def check_health(
@@ -96,8 +43,8 @@ def check_health(
     """Run the probes of the enabled configurations, and write what is new.
 
     No connection is held while probes run. A row is written where its status or a counter changes, or where it was
-    last written longer than ``due`` ago; never where the configuration was changed meanwhile. Neither versions nor
-    ``updated_at`` move.
+    last written longer than ``due`` ago; never where the configuration was changed, or checked by somebody else,
+    meanwhile. Neither versions nor ``updated_at`` move.
 
     Args:
         database: an engine, or what makes sessions.
@@ -112,22 +59,23 @@ def check_health(
         due: how old ``last_health_check`` may become where nothing changes.
 
     Raises:
-        InvalidInput: a number is not positive, or something is no tenant.
+        InvalidInput: a number makes no sense, something is no tenant, or an integration has no probe.
         PrivilegeMissing: row-level security hides rows from the current role.
         RetryTransaction: the rows could not be written for too long.
     """
-    work = _Work(probes, keys, tenants, integrations, timeout, concurrency, failures, recoveries, due, isolated=True)
+    rules = HealthRules(failures, recoveries)
+    work = _round(probes, keys, tenants, integrations, timeout, concurrency, rules, due, isolated=True)
     sessions = sessionmaker(database) if isinstance(database, Engine) else database
-    for tenant_id in work.tenants:
-        while page := run_in_transaction(sessions, partial(work.page, tenant_id=tenant_id)):
-            answers = in_own_loop(partial(work.runner.run, work.attempts(page, tenant_id)))
-            results = list(zip(page, answers, strict=True))
-            work.checks += run_in_transaction(sessions, partial(work.written, results=results))
+    while not work.is_over:
+        page = run_in_transaction(sessions, work.read)
+        if work.judge(page, in_own_loop(partial(work.run, page))):
+            run_in_transaction(sessions, work.write)
+        work.turn(page)
     return HealthReport(tuple(work.checks))
 
 
 async def check_health_async(
-    sessions: async_sessionmaker[AsyncSession],
+    database: AsyncEngine | async_sessionmaker[AsyncSession],
     probes: Probes,
     *,
     keys: KeyProvider | None = None,
@@ -142,101 +90,73 @@ async def check_health_async(
     """Do what :func:`check_health` does, on the caller's event loop; functions that are not async run in threads.
 
     Args:
-        sessions: makes asynchronous sessions.
+        database: an asynchronous engine, or what makes asynchronous sessions.
         probes, keys, tenants, integrations, timeout, concurrency, failures, recoveries, due: as there.
 
     Raises:
         InvalidInput, PrivilegeMissing, RetryTransaction: as there.
     """
-    work = _Work(probes, keys, tenants, integrations, timeout, concurrency, failures, recoveries, due, isolated=False)
-    for tenant_id in work.tenants:
-        while page := await run_in_transaction_async(sessions, partial(work.page, tenant_id=tenant_id)):
-            answers = await work.runner.run(work.attempts(page, tenant_id))
-            results = list(zip(page, answers, strict=True))
-            work.checks += await run_in_transaction_async(sessions, partial(work.written, results=results))
+    rules = HealthRules(failures, recoveries)
+    work = _round(probes, keys, tenants, integrations, timeout, concurrency, rules, due, isolated=False)
+    sessions = _async_sessions(database)
+    while not work.is_over:
+        page = await run_in_transaction_async(sessions, work.read)
+        if work.judge(page, await work.run(page)):
+            await run_in_transaction_async(sessions, work.write)
+        work.turn(page)
     return HealthReport(tuple(work.checks))
 
 
-@dataclass
-class _Work:
-    """One round of checks: what is read, what is run, what is written."""
+def _round(
+    probes: Probes,
+    keys: KeyProvider | None,
+    tenants: Iterable[str | int | UUID] | None,
+    integrations: Collection[str] | None,
+    timeout: float,
+    concurrency: int,
+    rules: HealthRules,
+    due: timedelta,
+    *,
+    isolated: bool,
+) -> Round:
+    if type(timeout) not in (int, float) or not 0 < timeout < math.inf:
+        raise InvalidInput("timeout is not a positive number of seconds.", remedy="Pass one, such as 10.")
+    if type(concurrency) is not int or concurrency < 1:
+        raise InvalidInput("concurrency is not a positive whole number.", remedy="Pass one, such as 8.")
+    if not isinstance(due, timedelta) or due < timedelta(0):
+        raise InvalidInput("due is not a span of time.", remedy="Pass a timedelta.")
+    pages = _pages(_chosen(probes, integrations), tenants)
+    runner = Runner(probes.stuck, timeout=timeout, concurrency=concurrency, isolated=isolated)
+    return Round(probes, keys, pages, rules, due, runner)
 
-    probes: Probes
-    keys: KeyProvider | None
-    of_tenants: Iterable[str | int | UUID] | None
-    of_integrations: Collection[str] | None
-    timeout: float
-    concurrency: int
-    failures: int
-    recoveries: int
-    due: timedelta
-    isolated: bool
-    checks: list[HealthCheck] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        if type(self.concurrency) is not int or self.concurrency < 1 or not self.timeout > 0:
-            raise InvalidInput("timeout and concurrency are positive numbers.", remedy="Leave them out.")
-        self.rules = HealthRules(self.failures, self.recoveries)
-        chosen = self.probes.integration_keys if self.of_integrations is None else self.of_integrations
-        self._integrations = set(chosen) & set(self.probes.integration_keys)
-        #: None stands for all of them.
-        self.tenants: list[str | None] = [None]
-        if self.of_tenants is not None:
-            self.tenants = [*sorted({canonical_tenant_id(each) for each in self.of_tenants})]
-        self.runner = Runner(
-            self.probes.stuck, timeout=self.timeout, concurrency=self.concurrency, isolated=self.isolated
-        )
-        self._last: dict[str | None, RowKey | None] = {}
+def _chosen(probes: Probes, integrations: Collection[str] | None) -> Collection[str]:
+    """Return the integrations that were asked for; a mistyped one must not pass for one without trouble."""
+    if integrations is None:
+        return probes.integration_keys
+    _refuse_one(integrations, "integrations")
+    for key in integrations:
+        if key not in probes.integration_keys:
+            raise InvalidInput(
+                f"{str(key)[:100]!a} has no probe.", remedy=f"These have: {', '.join(probes.integration_keys)}."
+            )
+    return integrations
 
-    def page(self, session: Session, tenant_id: str | None) -> list[Checked]:
-        """Return the next configurations of a tenant, or of all."""
-        connection = connection_of(session, writing=False)
-        if tenant_id is None:
-            require_all_tenants(connection)
-            return self._page(connection, tenant_id)
-        with tenant_scope(connection, tenant_id):
-            return self._page(connection, tenant_id)
 
-    def attempts(self, page: list[Checked], tenant_id: str | None) -> list[Attempt]:
-        """Return what is to be run for a page, which is not read again."""
-        self._last[tenant_id] = page[-1].key
-        return [self._attempt(row) for row in page]
+def _pages(integrations: Collection[str], tenants: Iterable[str | int | UUID] | None) -> AllTenants | SomeTenants:
+    if tenants is None:
+        return AllTenants(integrations)
+    _refuse_one(tenants, "tenants")
+    return SomeTenants(integrations, sorted({canonical_tenant_id(each) for each in tenants}))
 
-    def written(self, session: Session, results: list[tuple[Checked, Answer]]) -> list[HealthCheck]:
-        """Write what is new, and return what was found."""
-        connection = connection_of(session)
-        found = []
-        for row, answer in results:
-            with tenant_scope(connection, row.tenant_id):
-                found.append(self._written(connection, row, answer))
-        return found
 
-    def _page(self, connection: Connection, tenant_id: str | None) -> list[Checked]:
-        return health_rows.page_after(connection, self._last.get(tenant_id), _PAGE, self._integrations, tenant_id)
+def _refuse_one(several: object, what: str) -> None:
+    # The characters of a key would be taken for keys.
+    if isinstance(several, str) or not isinstance(several, Iterable):
+        raise InvalidInput(f"{what} is not a list.", remedy=f'Write {what}=["..."].')
 
-    def _attempt(self, row: Checked) -> Attempt:
-        opening = Opening(lambda: open_secrets(row.sealed, self.keys, row.binding))
-        target = ProbeTarget(row.tenant_id, row.integration_key, row.config, opening)
-        return Attempt(self.probes[row.integration_key], target, row.version, opening)
 
-    def _written(self, connection: Connection, row: Checked, answer: Answer) -> HealthCheck:
-        after = self.rules.after(row.health, answer.outcome)
-        is_said = answer.outcome is not Outcome.INCONCLUSIVE and (after != row.health or self._is_due(row))
-        is_written = is_said and health_rows.write(connection, row, after)
-        said = after if is_written or not is_said else row.health
-        return self._check(row, answer, said, is_written, is_said and not is_written)
+def _async_sessions(database: AsyncEngine | async_sessionmaker[AsyncSession]) -> async_sessionmaker[AsyncSession]:
+    from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 
-    def _check(self, row: Checked, answer: Answer, after: Health, written: bool, superseded: bool) -> HealthCheck:
-        return HealthCheck(
-            row.tenant_id,
-            row.integration_key,
-            answer.outcome,
-            answer.error,
-            row.health.status,
-            after.status,
-            written,
-            superseded,
-        )
-
-    def _is_due(self, row: Checked) -> bool:
-        return row.checked_at is None or utc_now() - row.checked_at >= self.due
+    return async_sessionmaker(database) if isinstance(database, AsyncEngine) else database

@@ -20,6 +20,9 @@ _CONFIGS = SQLModel.metadata.tables["tenant_integration_configs"]
 _REGISTRY = SQLModel.metadata.tables["integration_registry"]
 _ROW = _CONFIGS.c
 _KEY = (_ROW.integration_key, _ROW.tenant_id)
+#: Tells settings from others that were removed: their versions may be the same. As text, because what a host has
+#: inserted on SQLite may be written otherwise than a parameter.
+_MADE_AT = sa.cast(_ROW.created_at, sa.Text())
 _COLUMNS = (
     *_KEY,
     _ROW.config,
@@ -30,6 +33,7 @@ _COLUMNS = (
     _ROW.failure_count,
     _ROW.success_count,
     _ROW.last_health_check,
+    _MADE_AT.label("made_at"),
 )
 
 RowKey = tuple[str, str]
@@ -47,6 +51,7 @@ class Checked:
     secret_version: int
     health: Health
     checked_at: datetime | None
+    made_at: str
 
     @property
     def key(self) -> RowKey:
@@ -59,54 +64,65 @@ class Checked:
         return Binding.of_config(self.tenant_id, self.integration_key, self.secret_version)
 
 
-def page_after(
-    connection: Connection,
-    last: RowKey | None,
-    size: int,
-    integrations: Collection[str],
-    tenant_id: str | None,
-) -> list[Checked]:
-    """Return the enabled configurations of active integrations that follow a primary key.
+def rows_after(connection: Connection, integrations: Collection[str], last: RowKey | None, size: int) -> list[Checked]:
+    """Return what is to be checked of all tenants, behind a primary key.
 
     Args:
+        connection: sees the rows of all tenants.
+        integrations: of these only.
         last: the primary key; None for the first ones.
         size: how many.
-        integrations: of these only.
-        tenant_id: of this tenant only; None for all.
     """
-    statement = (
-        sa.select(*_COLUMNS)
-        .join(_REGISTRY, _REGISTRY.c.integration_key == _ROW.integration_key)
-        .where(_ROW.is_enabled, _REGISTRY.c.is_active, _ROW.integration_key.in_(sorted(integrations)))
-    )
-    if tenant_id is not None:
-        statement = statement.where(_ROW.tenant_id == tenant_id)
+    statement = _of(integrations).limit(size)
     if last is not None:
         statement = statement.where(sa.tuple_(*_KEY) > sa.tuple_(*last))
-    return [_checked(row) for row in connection.execute(statement.order_by(*_KEY).limit(size))]
+    return [_checked(row) for row in connection.execute(statement)]
+
+
+def rows_of(connection: Connection, integrations: Collection[str], tenant_ids: Collection[str]) -> list[Checked]:
+    """Return what is to be checked of these tenants."""
+    statement = _of(integrations).where(_ROW.tenant_id.in_(tenant_ids))
+    return [_checked(row) for row in connection.execute(statement)]
 
 
 def write(connection: Connection, row: Checked, health: Health) -> bool:
-    """Write what a check has shown; return whether the configuration is still the one that was checked.
+    """Write what a check has shown; return whether the row still says what it did when it was read.
 
-    The versions and ``updated_at`` are of the settings, and stay.
+    Else the answer is about settings that are no more, or somebody else has checked them and counted from the same
+    numbers. The versions and ``updated_at`` are of the settings, and stay.
     """
-    statement = (
-        sa.update(_CONFIGS)
-        .where(
-            _ROW.integration_key == row.integration_key,
-            _ROW.tenant_id == row.tenant_id,
-            _ROW.config_version == row.version,
-        )
-        .values(
-            health_status=None if health.status is None else health.status.value,
-            failure_count=health.failures,
-            success_count=health.successes,
-            last_health_check=utc_now(),
-            updated_at=_ROW.updated_at,
-        )
+    as_read = (
+        _ROW.integration_key == row.integration_key,
+        _ROW.tenant_id == row.tenant_id,
+        _ROW.config_version == row.version,
+        _MADE_AT.is_not_distinct_from(row.made_at),
+        _ROW.health_status.is_not_distinct_from(_text(row.health.status)),
+        _ROW.failure_count == row.health.failures,
+        _ROW.success_count == row.health.successes,
     )
+    values = {
+        "health_status": _text(health.status),
+        "failure_count": health.failures,
+        "success_count": health.successes,
+        "last_health_check": utc_now(),
+        "updated_at": _ROW.updated_at,
+    }
+    statement = sa.update(_CONFIGS).where(*as_read).values(values)
     return connection.execute(statement).rowcount == 1
+
+
+def _of(integrations: Collection[str]) -> sa.Select[Any]:
+    """Return the statement that reads enabled configurations of active integrations, by primary key."""
+    return (
+        sa.select(*_COLUMNS)
+        .join(_REGISTRY, _REGISTRY.c.integration_key == _ROW.integration_key)
+        .where(_ROW.is_enabled, _REGISTRY.c.is_active, _ROW.integration_key.in_(sorted(integrations)))
+        .order_by(*_KEY)
+    )
+
+
+def _text(status: HealthStatus | None) -> str | None:
+    return None if status is None else status.value
 
 
 def _checked(row: Any) -> Checked:
@@ -123,4 +139,5 @@ def _checked(row: Any) -> Checked:
         row.secret_version,
         health,
         row.last_health_check,
+        row.made_at,
     )

@@ -123,7 +123,8 @@ class Runner:
         if self._isolated or not _is_async(attempt.probe):
             return _in_thread(attempt, self._timeout)
         task = asyncio.create_task(_on_this_loop(attempt))
-        return task, lambda: not task.done()
+        loop = asyncio.get_running_loop()
+        return task, lambda: not task.done() and not loop.is_closed()
 
 
 def in_own_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
