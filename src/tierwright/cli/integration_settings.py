@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import sys
+import getpass
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import typer
+from sqlalchemy.orm import Session
 
-from tierwright.cli import documents
+from tierwright.cli import output
+from tierwright.cli.hidden_files import STANDARD_INPUT, document_in, secret_in
+from tierwright.config_schema import ConfigSchema
 from tierwright.config_schema.documents import merge
 from tierwright.config_schema.pointers import canonical
 from tierwright.errors import InvalidInput
+from tierwright.integrations import rows
 from tierwright.integrations.settings import HiddenDocument
 from tierwright.secrets.hidden import Hidden
-
-_STANDARD_INPUT = "-"
+from tierwright.services.registry.inputs import key_of
+from tierwright.services.session_state import connection_of
 
 
 @dataclass(frozen=True)
@@ -30,36 +34,53 @@ class Given:
     """
 
     document: Hidden[dict[str, Any]] | None
-    secrets: Hidden[dict[str, Any]]
+    secrets: Mapping[str, Hidden[str]]
 
     def over(self, stored: Mapping[str, Any]) -> HiddenDocument:
         """Return the whole document, over the public settings that are stored."""
         base = stored if self.document is None else self.document.reveal()
-        return Hidden(merge(base, self.secrets.reveal()))
+        return Hidden(merge(base, {name: secret.reveal() for name, secret in self.secrets.items()}))
+
+    def refuse_unknown(self, session: Session, integration: str) -> None:
+        """Refuse names that are no secrets of the integration: what is given under them would not be hidden.
+
+        Raises:
+            InvalidInput: there is one.
+            ReferenceUnknown: there is no such integration.
+        """
+        if not self.secrets:
+            return
+        found = rows.integration(connection_of(session), key_of("integration key", integration))
+        known = ConfigSchema.of(found.config_schema).secrets
+        for name in self.secrets:
+            if name not in known:
+                raise InvalidInput(
+                    f"{integration} has no secret {output.plain(name[:100])}.",
+                    remedy=f"Its secrets: {', '.join(known) or 'none'}; anything else belongs into --from.",
+                )
 
 
 def given_settings(from_: str | None, prompted: list[str] | None, files: list[str] | None) -> Given:
     """Read what a command is given.
 
     Args:
-        from_: a file with a JSON object, or ``-``.
+        from_: a file with a JSON or YAML object, or ``-``.
         prompted: names of secrets to ask for, without showing what is typed.
-        files: ``NAME=FILE`` for each secret that is in a file; ``-`` is standard input. One line break at the end is
-            not a part of the secret.
+        files: ``NAME=FILE`` for each secret that is in a file; ``-`` is standard input.
 
     Raises:
-        InvalidInput: a file cannot be read, is no JSON object, or a secret is given twice.
+        InvalidInput: a file cannot be read, is no such object, or a secret is given twice, or as an argument.
     """
     named = [_named(given) for given in files or ()]
-    if [from_, *(path for _, path in named)].count(_STANDARD_INPUT) > 1:
+    if [from_, *(path for _, path in named)].count(STANDARD_INPUT) > 1:
         raise InvalidInput("Standard input can be read once only.", remedy="Put one of them into a file.")
-    secrets: dict[str, Hidden[str]] = {}
-    for name, path in named:
-        _add(secrets, name, _contents(path))
-    for name in prompted or ():
-        _add(secrets, name, Hidden(typer.prompt(name, hide_input=True, err=True)))
-    document = None if from_ is None else Hidden(documents.from_file(from_))
-    return Given(document, Hidden({name: secret.reveal() for name, secret in secrets.items()}))
+    names = [canonical(name) for name in [*(name for name, _ in named), *(prompted or ())]]
+    if len(set(names)) < len(names):
+        raise InvalidInput("A secret is given twice.", remedy="Give it once.")
+    if any("=" in name for name in prompted or ()):
+        raise InvalidInput("A secret is no argument: others could read it.", remedy="Write --secret NAME, and type it.")
+    read = [secret_in(path, name) for name, path in named] + [_asked(name) for name in prompted or ()]
+    return Given(None if from_ is None else document_in(from_), dict(zip(names, read, strict=True)))
 
 
 def _named(given: str) -> tuple[str, str]:
@@ -69,22 +90,13 @@ def _named(given: str) -> tuple[str, str]:
     return name, path
 
 
-def _add(secrets: dict[str, Hidden[str]], name: str, secret: Hidden[str]) -> None:
-    if canonical(name) in secrets:
-        raise InvalidInput(f"The secret {name!a} is given twice.", remedy="Give it once.")
-    secrets[canonical(name)] = secret
-
-
-def _contents(path: str) -> Hidden[str]:
-    found = _read(path)
-    if found is None:
-        raise InvalidInput(f"The file {path!a} cannot be read as text.", remedy="Check its name, and that it is UTF-8.")
-    return found
-
-
-def _read(path: str) -> Hidden[str] | None:
-    try:
-        text = sys.stdin.read() if path == _STANDARD_INPUT else Path(path).read_text("utf-8")
-    except (OSError, ValueError):
-        return None
-    return Hidden(text.removesuffix("\n").removesuffix("\r"))
+def _asked(given: str) -> Hidden[str]:
+    name = output.plain(given)
+    with warnings.catch_warnings():
+        # Without a terminal that can hide it, getpass warns, and would read what is typed in the open.
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return Hidden(typer.prompt(name, hide_input=True, err=True))
+        except getpass.GetPassWarning:
+            pass
+    raise InvalidInput("There is no terminal to type a secret on.", remedy=f"Use --secret-file {name}=FILE, or =-.")

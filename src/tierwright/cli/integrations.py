@@ -33,6 +33,9 @@ app = typer.Typer(
 )
 
 Key = Annotated[str, typer.Argument(metavar="INTEGRATION", help="The key of the integration.")]
+Settings = Annotated[
+    str | None, typer.Option("--from", metavar="FILE|-", help="A JSON or YAML object; - is standard input.")
+]
 Expected = Annotated[
     int | None, typer.Option("--expected-version", metavar="N", help="Only if the settings have this version; 0: none.")
 ]
@@ -77,7 +80,7 @@ def show(
 def configure(
     tenant: options.Tenant,
     integration: Key,
-    from_: options.From = None,
+    from_: Settings = None,
     secret: Annotated[
         list[str] | None, typer.Option("--secret", metavar="NAME", help="Ask for this secret, unseen; repeat it.")
     ] = None,
@@ -103,10 +106,18 @@ def configure(
     keys = _keys_if_any(key_file, provider)
 
     def work(registry: Registry) -> ConfigResult:
+        given.refuse_unknown(registry.session, integration)
         calls = TenantIntegrations(registry.session, keys=keys)
-        document = given.over(_stored_config(calls, tenant, integration))
+        stored, version = _stored(calls, tenant, integration)
+        # What stays as it is stored must be what is stored when it is written.
+        expected = version if given.document is None and expected_version is None else expected_version
         return calls.configure(
-            tenant, integration, document, expected_version=expected_version, forget=forget or (), replace=replace
+            tenant,
+            integration,
+            given.over(stored),
+            expected_version=expected,
+            forget=forget or (),
+            replace=replace,
         )
 
     return work
@@ -178,6 +189,8 @@ def check(
     ] = None,
     timeout: Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds for each probe.")] = 10.0,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="How many run at a time.")] = 8,
+    failures: Annotated[int, typer.Option("--failures", min=1, help="So many in a row make it unhealthy.")] = 3,
+    recoveries: Annotated[int, typer.Option("--recoveries", min=1, help="So many in a row make it better.")] = 2,
     key_file: KeyFile = None,
     provider: Provider = None,
     url: options.Url = None,
@@ -195,20 +208,24 @@ def check(
                 sessions,
                 registered,
                 keys=keys,
-                tenants=tenant,
-                integrations=integration,
+                tenants=tenant or None,
+                integrations=integration or None,
                 timeout=timeout,
                 concurrency=concurrency,
+                failures=failures,
+                recoveries=recoveries,
             )
     _print_checks(report, as_json)
     raise typer.Exit(0 if report.ok else output.REFUSED)
 
 
-def _stored_config(calls: TenantIntegrations, tenant: str, integration: str) -> Mapping[str, Any]:
+def _stored(calls: TenantIntegrations, tenant: str, integration: str) -> tuple[Mapping[str, Any], int]:
+    """Return the public settings that are stored, and their version."""
     try:
-        return calls.get(tenant, integration).config
+        found = calls.get(tenant, integration)
     except NotFound:
-        return {}
+        return {}, 0
+    return found.config, found.config_version
 
 
 def _keys_if_any(key_file: str | None, provider: str | None) -> KeyProvider | None:
