@@ -187,6 +187,7 @@ def entitlements_page() -> str:
         resources.Integration,
         transactions.run_in_transaction_async,
         audit.write_audit,
+        audit.require_context,
     ):
         lines += _with_methods(thing.__name__, thing, home=thing.__module__)
     return "\n".join(lines)

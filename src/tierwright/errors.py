@@ -46,6 +46,7 @@
     │   ├── CatalogChanged
     │   ├── DocumentChanged
     │   ├── ConfigChanged
+    │   ├── Unrecordable
     │   └── LossRefused
     ├── SecretsError                secrets cannot be sealed or opened; rows stay as they are
     │   ├── SecretsNotConfigured
@@ -247,6 +248,10 @@ class DocumentChanged(WriteRefused):
 
 class ConfigChanged(WriteRefused):
     """A tenant's settings are not those that the write was made for."""
+
+
+class Unrecordable(WriteRefused):
+    """The history could not tell what a statement does, so it was not run."""
 
 
 class LossRefused(WriteRefused):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 _INFO_KEY = "tierwright.audit"
+_REQUIRED = "tierwright.audit_required"
+_SAID = ("reason", "request_id", "ip_address", "user_agent")
 _AUDIT = SQLModel.metadata.tables["feature_audit_log"]
 
 
@@ -78,10 +80,7 @@ class Journal:
         if actor is not None:
             context = AuditContext(actor) if context is None else replace(context, actor=actor)
         if context is None:
-            raise AuditContextMissing(
-                "The write does not say who makes it.",
-                remedy="Pass actor=, or attach an AuditContext to the session.",
-            )
+            raise _nobody()
         if reason is not None:
             context = replace(context, reason=reason)
         _entry(context, AuditEntity.CATALOG, "catalog", AuditAction.UPDATED)
@@ -119,26 +118,9 @@ class Journal:
         """Write many entries at once, past the ORM.
 
         Args:
-            entries: for each the arguments of :meth:`record` by their names, keys that their columns can hold, and
-                values that are plain JSON.
+            entries: for each the arguments of :meth:`record` by their names, and keys that their columns can hold.
         """
-        about = _entry(self.context, AuditEntity.CATALOG, "catalog", AuditAction.UPDATED).row_values()
-        rows = [
-            {
-                **about,
-                "id": uuid7(),
-                "entity_type": str(entry["entity"]),
-                "entity_id": entry["entity_id"],
-                "action": str(entry["action"]),
-                "old_value": entry.get("old"),
-                "new_value": entry.get("new"),
-                "feature_key": entry.get("feature_key"),
-            }
-            for entry in entries
-        ]
-        if rows:
-            self.session.execute(sa.insert(_AUDIT), rows, bind_arguments={"mapper": sa.inspect(FeatureAuditLog)})
-            self.entries += len(rows)
+        self.entries += _insert(self.session, self.context, entries)
 
 
 def write_audit(
@@ -162,17 +144,75 @@ def write_audit(
     journal.record(entity, entity_id, action, old=old, new=new, tenant_id=tenant_id, feature_key=feature_key)
 
 
-def _entry(context: AuditContext, entity: AuditEntity, entity_id: str, action: AuditAction, **about: Any) -> AuditInput:
+def require_context(sessions: Any) -> None:
+    """Refuse whatever is written of our rows in these sessions while no AuditContext is attached.
+
+    Without it, what a host writes itself, past the services, is recorded without an actor where nobody is named.
+
+    Args:
+        sessions: a Session or AsyncSession, or what makes them: a ``sessionmaker`` or ``async_sessionmaker``.
+    """
+    if hasattr(sessions, "configure"):
+        sessions.configure(info={**sessions.kw.get("info", {}), _REQUIRED: True})
+    else:
+        sessions.info[_REQUIRED] = True
+
+
+def note_all(session: Session, entries: Iterable[Mapping[str, Any]]) -> None:
+    """Write the entries about what a host has written itself, with the context that is attached to its session.
+
+    Args:
+        session: the host's.
+        entries: as :meth:`Journal.record_all` takes them.
+
+    Raises:
+        AuditContextMissing: there is no context, and :func:`require_context` asks for one.
+        InvalidInput: a part of the context cannot be stored.
+    """
+    context: AuditContext | None = session.info.get(_INFO_KEY)
+    if context is None and session.info.get(_REQUIRED):
+        raise _nobody()
+    _insert(session, context, entries)
+
+
+def _insert(session: Session, context: AuditContext | None, entries: Iterable[Mapping[str, Any]]) -> int:
+    about = _entry(context, AuditEntity.CATALOG, "catalog", AuditAction.UPDATED).row_values()
+    rows = [
+        {
+            **about,
+            "id": uuid7(),
+            "entity_type": str(entry["entity"]),
+            "entity_id": entry["entity_id"],
+            "action": str(entry["action"]),
+            "old_value": _json(entry.get("old")),
+            "new_value": _json(entry.get("new")),
+            "tenant_id": entry.get("tenant_id"),
+            "feature_key": entry.get("feature_key"),
+        }
+        for entry in entries
+    ]
+    if rows:
+        session.execute(sa.insert(_AUDIT), rows, bind_arguments={"mapper": sa.inspect(FeatureAuditLog)})
+    return len(rows)
+
+
+def _nobody() -> AuditContextMissing:
+    return AuditContextMissing(
+        "The write does not say who makes it.", remedy="Pass actor=, or attach an AuditContext to the session."
+    )
+
+
+def _entry(
+    context: AuditContext | None, entity: AuditEntity, entity_id: str, action: AuditAction, **about: Any
+) -> AuditInput:
+    said = {} if context is None else {name: getattr(context, name) for name in _SAID}
     with typed_input("audit entry"):
         return AuditInput(
             entity_type=entity,
             entity_id=entity_id,
             action=action,
-            performed_by=context.actor,
-            reason=context.reason,
-            request_id=context.request_id,
-            ip_address=context.ip_address,
-            user_agent=context.user_agent,
+            performed_by=None if context is None else context.actor,
+            **said,
             **about,
         )
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from tierwright.errors import TransactionMissing
 from tierwright.services.statements import CATALOG_KEY, STATE
 from tierwright.types import utc_now
+
+_NOTHING = sa.delete(STATE).where(STATE.c.key == "")
 
 
 def lock_catalog(connection: Connection) -> None:
@@ -30,6 +33,12 @@ def bump_catalog(connection: Connection) -> None:
     # The token tells two histories apart that have counted to the same number, as after a restore.
     value = {"token": secrets.token_hex(8), "changed_at": utc_now().isoformat()}
     _upsert(connection, {"version": 1, "value": value}, {"version": STATE.c.version + 1, "value": value})
+
+
+def lock_file(connection: Connection) -> None:
+    """Take the write lock of a SQLite file, so that what is read now still holds when it is written; else nothing."""
+    if connection.dialect.name == "sqlite":
+        connection.execute(_NOTHING)  # matches no row, and locks all the same
 
 
 def commits_by_itself(connection: Connection) -> bool:

@@ -1,22 +1,21 @@
 """Which sessions have written rows of ours, and who must hear of it when they commit.
 
-The listeners are on our own classes and on :class:`sqlalchemy.orm.Session` itself, because a session may have written
-long before anyone asks it about entitlements. They see what the ORM flushes, and statements of the kinds INSERT, UPDATE
-and DELETE in ``session.execute``; not ``text()``, and not what goes past the session to a connection, which is seen by
-polling.
+:mod:`tierwright.tables.listening` listens, on our own classes and on :class:`sqlalchemy.orm.Session` itself, because a
+session may have written long before anyone asks it about entitlements. It sees what the ORM flushes, and statements of
+the kinds INSERT, UPDATE and DELETE in ``session.execute``; not ``text()``, and not what goes past the session to a
+connection, which is seen by polling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlalchemy.engine import Connection
-from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction, object_session
+from sqlalchemy.orm import Session, SessionTransaction, object_session
 
-from tierwright import tables
 from tierwright.errors import InvalidInput
 from tierwright.services.catalog_version import bump_catalog, commits_by_itself
 from tierwright.services.statements import STATE
@@ -36,6 +35,7 @@ ALL_TENANTS = " tenants"
 _MAX_ANNOUNCED = 100
 _WRITTEN = "tierwright.written"
 _BUMPED = "tierwright.bumped"
+_OWN = "tierwright.own"
 _VIEWS = "tierwright.views"
 _NO_ENTRIES: dict[str, Any] = {}
 #: Decisions do not change with the history, nor with our own counters.
@@ -93,7 +93,29 @@ def new_catalog_version(session: Session) -> None:
 # --- what the session writes -----------------------------------------------------------------------------------------
 
 
-def _before_row(_mapper: object, connection: Connection, target: Any) -> None:
+@contextmanager
+def own_writes(session: Session) -> Iterator[None]:
+    """Let what the session writes inside be recorded by whoever writes it: a service, which knows what it does."""
+    before = session.info.get(_OWN, False)
+    session.info[_OWN] = True
+    try:
+        yield
+    finally:
+        session.info[_OWN] = before
+
+
+def is_own_write(session: Session) -> bool:
+    """Tell whether a service is writing, and so says itself in the history what it does."""
+    return bool(session.info.get(_OWN))
+
+
+def is_told_of(table: Any) -> bool:
+    """Tell whether stores and the history must hear of changes in a table."""
+    return bool(getattr(table, "info", {}).get("tierwright")) and table.name not in _SILENT
+
+
+def before_row(connection: Connection, target: Any) -> None:
+    """Give the catalogue a new version, and so take its lock, before a row of it is flushed."""
     session = object_session(target)
     if session is None or _tenants_of(target):
         return
@@ -101,7 +123,8 @@ def _before_row(_mapper: object, connection: Connection, target: Any) -> None:
         new_catalog_version(session)
 
 
-def _after_row(_mapper: object, connection: Connection, target: Any) -> None:
+def after_row(connection: Connection, target: Any) -> None:
+    """Note whose row was flushed."""
     session = object_session(target)
     if session is None:
         return
@@ -111,43 +134,10 @@ def _after_row(_mapper: object, connection: Connection, target: Any) -> None:
         bump_catalog(connection)  # only now may others see the new version: they would read the old row with it
 
 
-def _listen_to_rows() -> None:
-    for name in tables.__all__:
-        table = getattr(getattr(tables, name), "__table__", None)
-        if table is not None and table.name not in _SILENT:
-            for operation in ("insert", "update", "delete"):
-                event.listen(getattr(tables, name), f"before_{operation}", _before_row, propagate=True)
-                event.listen(getattr(tables, name), f"after_{operation}", _after_row, propagate=True)
-
-
-_listen_to_rows()
-
-
-@event.listens_for(Session, "do_orm_execute")
-def _do_orm_execute(state: ORMExecuteState) -> Any:
-    if not isinstance(state.statement, sa.Insert | sa.Update | sa.Delete):
-        return None
-    table: Any = state.statement.table
-    if not getattr(table, "info", {}).get("tierwright") or table.name in _SILENT:
-        return None
-    if "tenant_id" in table.c:
-        mark_written(state.session, ALL_TENANTS)
-        return None
-    mark_written(state.session, EVERYTHING)
-    connection = connection_of(state.session)
-    if not commits_by_itself(connection):
-        new_catalog_version(state.session)
-        return None
-    result = state.invoke_statement()
-    bump_catalog(connection)
-    return result
-
-
 # --- the end of a transaction ----------------------------------------------------------------------------------------
 
 
-@event.listens_for(Session, "before_commit")
-def _before_commit(session: Session) -> None:
+def before_commit(session: Session) -> None:
     """Announce the changes on PostgreSQL; others hear of them if the transaction commits, and only then."""
     if session.in_nested_transaction() or session.twophase:  # PostgreSQL cannot prepare a transaction that notifies
         return
@@ -161,8 +151,8 @@ def _before_commit(session: Session) -> None:
             connection.execute(sa.select(sa.func.pg_notify(CHANNEL, word)))
 
 
-@event.listens_for(Session, "after_commit")
-def _after_commit(session: Session) -> None:
+def after_commit(session: Session) -> None:
+    """Have the stores that the session uses forget what it has changed."""
     written = session.info.get(_WRITTEN)
     if not written or session.in_nested_transaction():
         return
@@ -171,8 +161,8 @@ def _after_commit(session: Session) -> None:
             forget(view.store, word)
 
 
-@event.listens_for(Session, "after_transaction_end")
-def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+def after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    """Let the session use its stores again."""
     if transaction.parent is not None or _is_joined(session):
         return
     session.info.pop(_BUMPED, None)
@@ -181,8 +171,8 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
             view.entries = view.store.entries
 
 
-@event.listens_for(Session, "after_soft_rollback")
-def _after_soft_rollback(session: Session, _transaction: SessionTransaction) -> None:
+def after_soft_rollback(session: Session, _transaction: SessionTransaction) -> None:
+    """Forget that the catalogue had a new version."""
     session.info.pop(_BUMPED, None)  # a savepoint that was rolled back may have taken the new version with it
 
 

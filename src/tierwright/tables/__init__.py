@@ -10,6 +10,7 @@ from tierwright.tables.integration import (
     TenantIntegrationConfigInput,
 )
 from tierwright.tables.json_rules import check_json, check_value_document
+from tierwright.tables.listening import listen_to_rows, listen_to_sessions
 from tierwright.tables.model import ModelInput, ModelRegistry
 from tierwright.tables.state import TierwrightState
 from tierwright.tables.tenant import (
@@ -61,3 +62,17 @@ __all__ = [
     "check_json",
     "check_value_document",
 ]
+
+# Not the history itself, nor the library's own counters: no decision changes with them.
+listen_to_rows(
+    FeatureRegistry,
+    LicenseTier,
+    LicenseTierFeatures,
+    TenantLicense,
+    TenantFeatureOverride,
+    ModelRegistry,
+    ComponentRegistry,
+    IntegrationRegistry,
+    TenantIntegrationConfig,
+)
+listen_to_sessions()

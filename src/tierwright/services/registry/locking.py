@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tierwright.services.audit import Journal
-from tierwright.services.catalog_version import lock_catalog, require_transaction
+from tierwright.services.catalog_version import lock_catalog, lock_file, require_transaction
 from tierwright.services.registry.integrity import typed_writes
-from tierwright.services.session_state import connection_of, new_catalog_version
-from tierwright.services.statements import LICENSES, STATE
+from tierwright.services.session_state import connection_of, new_catalog_version, own_writes
+from tierwright.services.statements import LICENSES
 from tierwright.services.tenant_scope import CONTEXT, Context, tenant_scope
 
 #: Names the table and reads nothing: from here on nobody can switch row-level security on or off before the write ends.
@@ -36,10 +36,11 @@ def catalogue_write(journal: Journal) -> Iterator[None]:
     with typed_writes():
         lock_catalog(connection_of(journal.session))
         journal.session.flush()  # what the host has pending belongs to what is validated
-        yield
-        if journal.entries:
-            new_catalog_version(journal.session)
-        journal.session.flush()
+        with own_writes(journal.session):
+            yield
+            if journal.entries:
+                new_catalog_version(journal.session)
+            journal.session.flush()
 
 
 @contextmanager
@@ -53,7 +54,7 @@ def tenant_write(journal: Journal, tenant_id: str) -> Iterator[None]:
         connection = connection_of(journal.session)
         context = _lock_tenant(connection, tenant_id)
         journal.session.flush()  # what the host has pending may be about the tenant that it works for itself
-        with tenant_scope(connection, tenant_id, context):
+        with tenant_scope(connection, tenant_id, context), own_writes(journal.session):
             yield
             journal.session.flush()
 
@@ -65,8 +66,7 @@ def _lock_tenant(connection: Connection, tenant_id: str) -> Context | None:
         lock = sa.func.pg_advisory_xact_lock(_tenant_hash(tenant_id))
         statement = sa.select(*CONTEXT, lock).where(~sa.exists(_NO_LICENSES))
         return Context(*connection.execute(statement).one()[:2])
-    # Matches no row, and takes the file's write lock all the same.
-    connection.execute(sa.delete(STATE).where(STATE.c.key == ""))
+    lock_file(connection)
     return None
 
 

@@ -1,0 +1,106 @@
+"""What is done when a session writes rows of ours: stores must hear of it, and the history must say it.
+
+:mod:`tierwright.tables.listening` says when each is called.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session, SessionTransaction
+
+from tierwright.services import session_state
+from tierwright.services.catalog_version import bump_catalog, commits_by_itself
+from tierwright.services.recording import bulk_methods, flushes
+from tierwright.services.recording.statements import recorder
+from tierwright.services.session_state import after_commit as after_commit
+from tierwright.services.session_state import before_commit as before_commit
+
+
+def before_insert(_mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+    """Take the lock of the catalogue before one of its rows is written."""
+    session_state.before_row(connection, target)
+
+
+def after_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+    """Note a new row."""
+    session_state.after_row(connection, target)
+    flushes.making(mapper, connection, target)
+
+
+def before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+    """Take the lock, and note how the row is."""
+    session_state.before_row(connection, target)
+    flushes.changing(mapper, connection, target)
+
+
+def after_update(_mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+    """Note whose row has changed."""
+    session_state.after_row(connection, target)
+
+
+def before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+    """Take the lock, and note how the row was."""
+    session_state.before_row(connection, target)
+    flushes.changing(mapper, connection, target, is_going=True)
+
+
+def after_delete(_mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+    """Note whose row is gone."""
+    session_state.after_row(connection, target)
+
+
+def before_flush(session: Session, _context: object, _instances: object) -> None:
+    """Tell flushes from the methods that go past them."""
+    bulk_methods.flush_begins(session)
+
+
+def after_flush(session: Session, _context: object) -> None:
+    """Write the entries about what was flushed."""
+    flushes.flushed(session)
+    bulk_methods.flush_ends(session)
+
+
+def after_transaction_create(session: Session, transaction: SessionTransaction) -> None:
+    """Watch what is neither a flush nor a statement."""
+    bulk_methods.begun(session, transaction)
+
+
+def after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    """Let the session use its stores again."""
+    bulk_methods.ended(session, transaction)
+    session_state.after_transaction_end(session, transaction)
+
+
+def after_soft_rollback(session: Session, transaction: Any) -> None:
+    """Forget what was not to be."""
+    flushes.forget(session)
+    bulk_methods.flush_ends(session)
+    session_state.after_soft_rollback(session, transaction)
+
+
+def do_orm_execute(state: ORMExecuteState) -> Any:
+    """Have a statement on our rows announced and recorded.
+
+    Raises:
+        Unrecordable: the history could not tell what it does; nothing was written.
+    """
+    if not isinstance(state.statement, sa.Insert | sa.Update | sa.Delete):
+        return None
+    table: Any = state.statement.table
+    if not session_state.is_told_of(table):
+        return None
+    run = None if session_state.is_own_write(state.session) else recorder(state)
+    if "tenant_id" in table.c:
+        session_state.mark_written(state.session, session_state.ALL_TENANTS)
+        return run and run()
+    session_state.mark_written(state.session, session_state.EVERYTHING)
+    connection = session_state.connection_of(state.session)
+    if not commits_by_itself(connection):
+        session_state.new_catalog_version(state.session)
+        return run and run()
+    result = (run or state.invoke_statement)()
+    bump_catalog(connection)
+    return result
