@@ -36,7 +36,7 @@ from tierwright.secrets import Binding, Hidden, KeyRing
 
 ALLOWED = 2.0
 _KEYS = {"k1": b"1" * 32, "k2": b"2" * 32}
-_BATCH = 500
+_BATCH = 1000
 _SECRETS = {"/bot_token": "xoxb-" + "7" * 50, "/oauth/client_secret": "s" * 64}
 _READ = "SELECT integration_key, tenant_id, encrypted_config FROM tenant_integration_configs ORDER BY 1, 2"
 _WRITE = "UPDATE tenant_integration_configs SET encrypted_config = {p} WHERE integration_key = {p} AND tenant_id = {p}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from sqlmodel import Session
 from tests.migration.support import plain_engine, processes
 from tests.support.integrations import CONFIGS, KEY_1, KEY_2, offer, service
 from tests.support.registry import history
-from tierwright.errors import DecryptionFailed, InvalidInput, SecretsNotConfigured
+from tierwright.errors import DecryptionFailed, EnvelopeInvalid, InvalidInput, SecretsNotConfigured
 from tierwright.integrations.sealing import seal_secrets
-from tierwright.rotation import count_keys, rotate, verify_keys
+from tierwright.migrations import upgrade
+from tierwright.rotation import canary, count_keys, rotate, verify_keys
 from tierwright.secrets import Binding, Hidden, KeyRing
 from tierwright.services.statements import STATE
 from tierwright.services.transactions import run_in_transaction
@@ -187,6 +189,55 @@ def test_a_wrong_key_is_told_when_a_process_starts(migrated_engine: Engine) -> N
         connection.execute(sa.update(STATE).where(STATE.c.key == "secrets_canary").values(value={"k1": "!"}))
     with Session(migrated_engine) as session, pytest.raises(Exception, match="damaged"):
         verify_keys(session, OLD)
+
+
+def test_a_canary_is_not_made_for_a_key_that_opens_no_secret_under_its_id(migrated_engine: Engine) -> None:
+    fill(migrated_engine, 3)
+    with Session(migrated_engine) as session, pytest.raises(DecryptionFailed, match="k1"):
+        verify_keys(session, KeyRing({"k1": KEY_2}, "k1"))
+    with migrated_engine.begin() as connection:  # one that was damaged proves nothing about the key
+        sealed = rows_of(migrated_engine)["t00000"].encrypted_config
+        damaged = sealed[:-1] + bytes([sealed[-1] ^ 1])
+        connection.execute(sa.update(CONFIGS).where(CONFIGS.c.tenant_id == "t00000").values(encrypted_config=damaged))
+    with Session(migrated_engine) as session:
+        assert verify_keys(session, OLD).created
+        session.commit()
+
+
+def test_of_two_processes_with_two_keys_of_one_id_the_slower_is_told_at_once(
+    postgresql_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(postgresql_engine)
+
+    def meanwhile(*_arguments: object) -> None:  # on SQLite the first holds the lock by now
+        with Session(postgresql_engine) as session:
+            monkeypatch.undo()
+            assert verify_keys(session, OLD).created
+            session.commit()
+
+    monkeypatch.setattr(canary, "_check_rows", meanwhile)
+    with Session(postgresql_engine) as session, pytest.raises(DecryptionFailed, match="k1"):
+        verify_keys(session, KeyRing({"k1": KEY_2}, "k1"))
+
+
+def test_what_is_text_in_a_column_of_bytes_is_counted_and_left_alone(tmp_path: Path) -> None:
+    engine = plain_engine(f"sqlite:///{tmp_path / 'a.sqlite3'}")
+    upgrade(engine)
+    fill(engine, 4)
+    with engine.begin() as connection:
+        for tenant, value in (("t00000", "'text'"), ("t00001", "7"), ("t00002", "CAST(x'ff00' AS TEXT)")):
+            connection.exec_driver_sql(
+                f"UPDATE tenant_integration_configs SET encrypted_config = {value} WHERE tenant_id = '{tenant}'"
+            )
+    assert counted(engine) == {"k1": 1, "unreadable": 3}
+    report = rotate(engine, BOTH)
+    assert (report.found, report.rotated, report.failed, report.ok) == (4, 1, {"envelope-invalid": 3}, False)
+    with Session(engine) as session:
+        calls = service(session)
+        for tenant in ("t00000", "t00001", "t00002"):
+            assert calls.get(tenant, "slack").secret_names is None
+            with pytest.raises(EnvelopeInvalid):
+                calls.reveal(tenant, "slack")
 
 
 # --- killed, and written by others at the same time ------------------------------------------------------------------

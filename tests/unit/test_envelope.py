@@ -22,7 +22,7 @@ from tierwright.errors import (
     UnknownKeyId,
 )
 from tierwright.secrets import Binding, Hidden, KeyRing, generate_key, header_of, open_sealed, rewrap, seal
-from tierwright.secrets.envelope import PREFIX, key_id_of
+from tierwright.secrets.envelope import PREFIX, key_id_of, reseal
 from tierwright.secrets.key_text import key_line
 
 SENTINEL = b"sentinel-9f2c"
@@ -52,6 +52,35 @@ def test_everything_comes_back(plaintext: bytes, names: list[str]) -> None:
     blob = seal(Hidden(plaintext), encodable, RING, PLACE)
     assert opened(blob) == plaintext
     assert header_of(blob).names == encodable
+
+
+def test_an_envelope_of_the_first_release_opens_for_ever() -> None:
+    released = bytes.fromhex(
+        "545753010101000000026b310000003c0000001f00000029acaf9ced50f99edf83edf4186982f5c9cb96fc88e183bd525158"
+        "4b82716c033ebed09e1636d2ae0a86b7f4e916412f0a67b6218bba51ab99577f49d4000000020000000a000000092f626f74"
+        "5f746f6b656e2f646565702f6b657939919e245afeb5d9149f2dab9f79a590835bf1e7c8dac9739d39ec3a238866445701bb"
+        "7abb78d2e8c2"
+    )
+    assert opened(released) == SENTINEL
+    assert header_of(released).names == NAMES
+    assert reseal(released, RING, PLACE) != released
+
+
+@pytest.mark.parametrize("text", ["", "plain", 7, 10**12, 0.5, [1]])
+def test_what_is_not_even_bytes_is_no_envelope(text: Any) -> None:
+    for read in (header_of, key_id_of, lambda blob: open_sealed(blob, RING, PLACE)):
+        with pytest.raises(EnvelopeInvalid):
+            read(text)
+
+
+def test_a_context_cannot_pass_for_another_one() -> None:
+    wrapped = RING.wrap("k1", KEY_2, {"a": "b", "c": "d"})
+    assert RING.unwrap("k1", wrapped, {"c": "d", "a": "b"}) == KEY_2
+    for other in ({"a": "bc", "": "d"}, {"a": "b"}, {"a": "d", "c": "b"}, {}):
+        with pytest.raises(DecryptionFailed):
+            RING.unwrap("k1", wrapped, other)
+    with pytest.raises(InvalidInput):
+        RING.wrap("k1", KEY_2, {"a": "b\0c"})
 
 
 def test_two_seals_share_neither_data_key_nor_nonce() -> None:
@@ -195,6 +224,17 @@ def test_a_malformed_ring_is_refused_without_its_contents(text: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         KeyRing.from_text(text)
     assert text not in str(caught.value)
+
+
+def test_a_key_that_was_pasted_without_its_id_is_in_no_traceback() -> None:
+    pasted = key_line("k1", KEY_1).partition("=")[2]
+    for text in (Hidden(pasted), Hidden(f"{key_line('k2', KEY_2)},{pasted}"), Hidden(f"k1 = {pasted}")):
+        with pytest.raises(InvalidInput) as caught:
+            KeyRing.from_text(text)
+        told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        inside = [frame for frame in told.stack if "/tests/" not in frame.filename]
+        assert inside
+        assert not [frame for frame in inside if pasted[:20] in str(frame.locals)]
 
 
 def test_a_ring_cannot_contradict_itself() -> None:

@@ -113,7 +113,7 @@ def rotate_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Open and seal everything, and write nothing.")] = False,
     rewrap_only: Annotated[bool, typer.Option("--rewrap-only", help="Leave the ciphertexts as they are.")] = False,
     allow_empty: Annotated[bool, typer.Option("--allow-empty", help="No row with secrets is no error.")] = False,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, max=10_000, help="Rows in a transaction.")] = 500,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, max=10_000, help="Rows in a transaction.")] = 1000,
     key_file: KeyFile = None,
     provider: Provider = None,
     actor: options.Actor = None,

@@ -14,6 +14,7 @@ from sqlmodel import SQLModel
 import tierwright.tables  # noqa: F401  fills the metadata
 from tierwright.integrations.health_rules import Health
 from tierwright.secrets.envelope import Binding
+from tierwright.services.sealed_column import SEALED
 from tierwright.types import HealthStatus, utc_now
 
 _CONFIGS = SQLModel.metadata.tables["tenant_integration_configs"]
@@ -26,7 +27,7 @@ _MADE_AT = sa.cast(_ROW.created_at, sa.Text())
 _COLUMNS = (
     *_KEY,
     _ROW.config,
-    _ROW.encrypted_config,
+    SEALED.label("encrypted_config"),
     _ROW.config_version,
     _ROW.secret_version,
     _ROW.health_status,
@@ -129,12 +130,11 @@ def _checked(row: Any) -> Checked:
     status = row.health_status if row.health_status in HealthStatus.__members__.values() else None
     health = Health(None if status is None else HealthStatus(status), row.failure_count, row.success_count)
     config = row.config if isinstance(row.config, dict) else {}
-    sealed = None if row.encrypted_config is None else bytes(row.encrypted_config)
     return Checked(
         row.integration_key,
         row.tenant_id,
         config,
-        sealed,
+        row.encrypted_config,
         row.config_version,
         row.secret_version,
         health,

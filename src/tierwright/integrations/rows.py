@@ -17,13 +17,14 @@ from tierwright.integrations.records import TenantIntegration
 from tierwright.integrations.sealing import names_in
 from tierwright.secrets.envelope import Binding
 from tierwright.services.registry.rows import not_found
+from tierwright.services.sealed_column import SEALED
 from tierwright.services.session_state import connection_of, mark_written
 from tierwright.tables import TenantIntegrationConfig
 
 _CONFIGS = SQLModel.metadata.tables["tenant_integration_configs"]
 _REGISTRY = SQLModel.metadata.tables["integration_registry"]
 _COLUMNS = [
-    _CONFIGS.c[name]
+    SEALED.label(name) if name == "encrypted_config" else _CONFIGS.c[name]
     for name in (
         "tenant_id",
         "integration_key",

@@ -18,15 +18,19 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from tierwright.errors import DecryptionFailed, EnvelopeInvalid
+from tierwright.rotation.rows import Sealed, page_under
 from tierwright.secrets import providing
 from tierwright.secrets.envelope import Binding, open_sealed, seal
 from tierwright.secrets.hidden import Hidden
 from tierwright.secrets.keys import KeyProvider
 from tierwright.services.session_state import connection_of
 from tierwright.services.statements import STATE
+from tierwright.services.tenant_scope import require_all_tenants
 
 _STATE_KEY = "secrets_canary"
 _TEXT = b"tierwright secrets canary"
+#: Some secrets may have been damaged or copied; a right key opens others.
+_SAMPLE = 20
 _PLACE = Binding("tierwright_state", "value", "", _STATE_KEY, 0)
 
 
@@ -53,10 +57,12 @@ def verify_keys(session: Session, keys: KeyProvider, *, create: bool = True) -> 
     Args:
         session: the host's; it commits.
         keys: a ring, of which every key is checked, or another provider, of which the active one is.
-        create: write a canary for an active key that was never seen; needs the right to write ``tierwright_state``.
+        create: write a canary for an active key that was never seen; needs the right to write ``tierwright_state``,
+            and to see the rows of all tenants, because secrets that are under that key already must open.
 
     Raises:
         DecryptionFailed: a key is another one than the key of its id that was used before.
+        PrivilegeMissing: a canary is to be written, and row-level security hides rows from the current role.
         EnvelopeInvalid: the canary was damaged.
         SecretsNotConfigured: the keys wrap nothing.
     """
@@ -71,7 +77,8 @@ def verify_keys(session: Session, keys: KeyProvider, *, create: bool = True) -> 
         return KeyCheck(active, verified)
     if not create:
         return KeyCheck(active, verified, unknown=True)
-    _add(connection, active, base64.b64encode(seal(Hidden(_TEXT), (), keys, _PLACE)).decode())
+    _check_rows(connection, active, keys)
+    _check(active, _add(connection, active, base64.b64encode(seal(Hidden(_TEXT), (), keys, _PLACE)).decode()), keys)
     return KeyCheck(active, (*verified, active), created=True)
 
 
@@ -81,23 +88,43 @@ def _check(key_id: str, canary: str, keys: KeyProvider) -> None:
     except DecryptionFailed:
         text = Hidden(b"")
     if text.reveal() != _TEXT:
-        raise DecryptionFailed(
-            f"The key {key_id!r} of this process is not the key of that id that the database was written with.",
-            remedy="Give the process the right key; a new key needs a new id.",
-            details={"key_id": key_id},
-        )
+        raise _another_key(key_id)
 
 
-def _add(connection: Connection, key_id: str, canary: str) -> None:
-    """Add a canary to the row, which others may be making at the same moment."""
+def _check_rows(connection: Connection, key_id: str, keys: KeyProvider) -> None:
+    """Refuse a key that opens none of the secrets that are under its id; a few are enough to tell."""
+    require_all_tenants(connection)
+    found = page_under(connection, key_id, _SAMPLE)
+    if found and not any(_opens(row, keys) for row in found):
+        raise _another_key(key_id)
+
+
+def _opens(row: Sealed, keys: KeyProvider) -> bool:
+    try:
+        open_sealed(row.envelope, keys, row.binding)
+    except (DecryptionFailed, EnvelopeInvalid):
+        return False
+    return True
+
+
+def _another_key(key_id: str) -> DecryptionFailed:
+    return DecryptionFailed(
+        f"The key {key_id!r} of this process is not the key of that id that the database was written with.",
+        remedy="Give the process the right key; a new key needs a new id.",
+        details={"key_id": key_id},
+    )
+
+
+def _add(connection: Connection, key_id: str, canary: str) -> str:
+    """Add a canary to the row, unless others have been faster; return the one that is there."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     connection.execute(insert(STATE).values(key=_STATE_KEY, value={}, version=0).on_conflict_do_nothing())
     row = connection.execute(
         sa.select(STATE.c.value, STATE.c.version).where(STATE.c.key == _STATE_KEY).with_for_update()
     ).one()
-    # Whoever was faster has sealed under the same key; of two different ones the second finds out at its next start.
     found = {key_id: canary, **_known(row.value)}
     connection.execute(sa.update(STATE).where(STATE.c.key == _STATE_KEY).values(value=found, version=row.version + 1))
+    return found[key_id]
 
 
 def _known(value: Any) -> Mapping[str, str]:

@@ -64,7 +64,7 @@ def rotate(
     *,
     rewrap_only: bool = False,
     dry_run: bool = False,
-    batch_size: int = 500,
+    batch_size: int = 1000,
     actor: str = _ACTOR,
     progress: Callable[[int], None] | None = None,
 ) -> RotationReport:

@@ -12,11 +12,14 @@ from sqlmodel import SQLModel
 
 import tierwright.tables  # noqa: F401  fills the metadata
 from tierwright.secrets.envelope import PREFIX, Binding, beginning_with
+from tierwright.services.sealed_column import SEALED
 
 _CONFIGS = SQLModel.metadata.tables["tenant_integration_configs"]
 _ROW = _CONFIGS.c
 _KEY = (_ROW.integration_key, _ROW.tenant_id)
-_BEGINNING = sa.func.substr(_ROW.encrypted_config, 1, PREFIX, type_=sa.LargeBinary())
+_BEGINNING = sa.func.substr(SEALED, 1, PREFIX, type_=sa.types.NullType())
+#: The parameters of the statement, in their order there.
+_SWAPPED = ("new", "of_integration", "of_tenant", "old")
 #: Unless somebody wrote the row meanwhile: an envelope is bound to its version, so comparing it compares both.
 #: ``updated_at`` is of the settings, which do not change.
 _SWAP = (
@@ -24,8 +27,7 @@ _SWAP = (
     .where(
         _ROW.integration_key == sa.bindparam("of_integration"),
         _ROW.tenant_id == sa.bindparam("of_tenant"),
-        # Without a type: both drivers take bytes as they are, and wrapping each of them costs as much as sealing it.
-        _ROW.encrypted_config == sa.bindparam("old", type_=sa.types.NullType()),
+        sa.bindparam("old", type_=sa.types.NullType()) == SEALED,
     )
     .values(encrypted_config=sa.bindparam("new", type_=sa.types.NullType()), updated_at=_ROW.updated_at)
 )
@@ -49,7 +51,7 @@ class Sealed:
 def beginnings(connection: Connection, size: int) -> Iterator[Sequence[bytes]]:
     """Yield the first bytes of all envelopes, in pages; they are enough for the key id."""
     for page in _pages(connection, _BEGINNING, size):
-        yield [bytes(row[-1]) for row in page]
+        yield [row[-1] for row in page]
 
 
 def counts(connection: Connection, key_id: str) -> tuple[int, int]:
@@ -61,30 +63,29 @@ def counts(connection: Connection, key_id: str) -> tuple[int, int]:
 
 def page_after(connection: Connection, key_id: str, last: tuple[str, str] | None, size: int) -> list[Sealed]:
     """Return the envelopes under other keys than one that follow a primary key; the first ones where there is none."""
-    envelope = sa.type_coerce(_ROW.encrypted_config, sa.types.NullType())
-    return [Sealed(*row) for row in connection.execute(_after(envelope, last, size).where(_is_under_another(key_id)))]
+    return [Sealed(*row) for row in connection.execute(_after(SEALED, last, size).where(_is_under_another(key_id)))]
+
+
+def page_under(connection: Connection, key_id: str, size: int) -> list[Sealed]:
+    """Return the first envelopes under a key."""
+    return [Sealed(*row) for row in connection.execute(_after(SEALED, None, size).where(~_is_under_another(key_id)))]
 
 
 def swap(connection: Connection, changes: Sequence[tuple[Sealed, bytes]]) -> int:
     """Write new envelopes in place of the old ones, each only where that is still there; return how many were."""
-    done = connection.execute(
-        _SWAP,
-        [
-            {
-                "of_integration": row.integration_key,
-                "of_tenant": row.tenant_id,
-                "old": row.envelope,
-                "new": new,
-            }
-            for row, new in changes
-        ],
-    )
-    return int(done.rowcount)
+    # Handed to the driver: SQLAlchemy would work out the parameters of each row anew.
+    schemas = connection.get_execution_options().get("schema_translate_map")
+    options = {"schema_translate_map": schemas, "render_schema_translate": True} if schemas else {}
+    compiled = _SWAP.compile(dialect=connection.dialect, **options)
+    rows: Any = [(new, row.integration_key, row.tenant_id, row.envelope) for row, new in changes]
+    if not compiled.positional:
+        rows = [dict(zip(_SWAPPED, row, strict=True)) for row in rows]
+    return int(connection.exec_driver_sql(str(compiled), rows).rowcount)
 
 
 def _is_under_another(key_id: str) -> sa.ColumnElement[bool]:
     wanted = beginning_with(key_id)
-    begins = sa.func.substr(_ROW.encrypted_config, 1, len(wanted), type_=sa.LargeBinary())
+    begins = sa.func.substr(SEALED, 1, len(wanted), type_=sa.LargeBinary())
     return begins != wanted
 
 

@@ -3,15 +3,14 @@
     "TWS" 0x01   magic
     0x01         version of this format
     0x01         algorithm: AES-256-GCM
-    key id       which key has wrapped the data key
+    key id       which key has wrapped the data key, with its length before it
+    lengths      of the three parts that follow
     data key     wrapped, as the key provider likes
-    names        of the secrets, as JSON pointers; readable without a key
-    nonce        12 bytes
-    ciphertext   with its tag of 16 bytes
+    names        of the secrets, as JSON pointers: their number, their lengths, and all of them; readable without a key
+    secrets      a nonce of 12 bytes, the ciphertext, and its tag of 16 bytes
 
-Key id, data key, the number of names, each name and the ciphertext come with their length before them (4 bytes, big
-endian). All that must not change is associated data of the encryption: magic, version, algorithm, names, and the place
-to which the secrets belong. The key id is bound by the wrapping, so that another key can wrap the same data key.
+All that must not change is associated data of the encryption: magic, version, algorithm, names, and the place to which
+the secrets belong. The key id is bound by the wrapping, so that another key can wrap the same data key.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tierwright.errors import DecryptionFailed
 from tierwright.secrets import aead, providing
-from tierwright.secrets.framing import Reader, field, fields, invalid, number
+from tierwright.secrets.framing import bound, field, first, invalid, joined, listed, split, text, unlisted
 from tierwright.secrets.hidden import Hidden
 from tierwright.secrets.key_text import is_key_id
 from tierwright.secrets.keys import KeyProvider
@@ -88,10 +87,22 @@ class Header(NamedTuple):
 class _Parts(NamedTuple):
     key_id: str
     wrapped: bytes
-    #: As they are encoded: they are authenticated so.
+    #: As :func:`listed` has put them together: they are authenticated so.
     names: bytes
-    nonce: bytes
-    ciphertext: bytes
+    #: Nonce, ciphertext and tag.
+    secrets: bytes
+
+
+class _DataKey(NamedTuple):
+    """A key for one envelope, and what encrypts under it."""
+
+    key: Hidden[bytes]
+    cipher: Any
+
+    @classmethod
+    def new(cls) -> _DataKey:
+        key = aead.new_key()
+        return cls(key, aead.cipher(key))
 
 
 class _Place(NamedTuple):
@@ -117,7 +128,7 @@ def seal(plaintext: Hidden[bytes], names: tuple[str, ...], keys: KeyProvider | N
         SecretsNotConfigured: there are no keys, or they wrap nothing.
         DependencyMissing: the package cryptography is not installed.
     """
-    return _sealed(plaintext, number(len(names)) + fields(names), providing.required(keys), _place(binding))
+    return _sealed(plaintext, listed(names), _DataKey.new(), providing.required(keys), _place(binding))
 
 
 def open_sealed(blob: bytes, keys: KeyProvider | None, binding: Binding) -> Hidden[bytes]:
@@ -155,10 +166,13 @@ def reseal(blob: bytes, keys: KeyProvider | None, binding: Binding) -> bytes:
             :func:`open_sealed` and :func:`seal` say.
     """
     provider, place, parts = providing.required(keys), _place(binding), _parse(blob)
-    plaintext = _opened(parts, provider, place)
-    made = _sealed(plaintext, parts.names, provider, place)
-    again = _opened(_parse(made), provider, place)
-    if again.reveal() != plaintext.reveal():  # nobody is there to measure how long it takes
+    plaintext, data_key = _opened(parts, provider, place), _DataKey.new()
+    made = _sealed(plaintext, parts.names, data_key, provider, place)
+    again = _parse(made)
+    unwrapped = providing.unwrapped(provider, again.key_id, again.wrapped, place.context)
+    # Plain comparisons: nobody is there to measure how long they take. The same key needs no cipher of its own.
+    is_same = unwrapped.reveal() == data_key.key.reveal()
+    if not is_same or _decrypted(again, data_key.cipher, place).reveal() != plaintext.reveal():
         raise DecryptionFailed("The new envelope holds something else.", remedy="Look at the key provider.")
     return made
 
@@ -191,9 +205,7 @@ def header_of(blob: bytes) -> Header:
         EnvelopeInvalid: this is no envelope.
     """
     parts = _parse(blob)
-    reader = Reader(parts.names)
-    names = tuple(reader.text() for _ in range(reader.number()))
-    return Header(_VERSION, _ALGORITHM, parts.key_id, names)
+    return Header(_VERSION, _ALGORITHM, parts.key_id, unlisted(parts.names))
 
 
 def key_id_of(prefix: bytes) -> str:
@@ -202,7 +214,8 @@ def key_id_of(prefix: bytes) -> str:
     Raises:
         EnvelopeInvalid: this is no beginning of an envelope.
     """
-    return _beginning(Reader(prefix))
+    _check_start(prefix)
+    return _key_id(first(prefix, len(_START)))
 
 
 def beginning_with(key_id: str) -> bytes:
@@ -212,21 +225,24 @@ def beginning_with(key_id: str) -> bytes:
 
 def _place(binding: Binding) -> _Place:
     context = binding.context()
-    return _Place(context, fields(context.values()))
+    return _Place(context, bound([*context.values()]))
 
 
-def _sealed(plaintext: Hidden[bytes], names: bytes, provider: KeyProvider, place: _Place) -> bytes:
-    key_id, data_key, nonce = providing.active_key_id(provider), aead.new_key(), os.urandom(aead.NONCE)
-    wrapped = providing.wrapped(provider, key_id, data_key, place.context)
-    ciphertext = aead.encrypt(aead.cipher(data_key), nonce, plaintext, _START + names + place.encoded)
-    return _assemble(_Parts(key_id, wrapped, names, nonce, ciphertext))
+def _sealed(plaintext: Hidden[bytes], names: bytes, data_key: _DataKey, provider: KeyProvider, place: _Place) -> bytes:
+    key_id, nonce = providing.active_key_id(provider), os.urandom(aead.NONCE)
+    wrapped = providing.wrapped(provider, key_id, data_key.key, place.context)
+    ciphertext = aead.encrypt(data_key.cipher, nonce, plaintext, _associated(names, place))
+    return _assemble(_Parts(key_id, wrapped, names, nonce + ciphertext))
 
 
 def _opened(parts: _Parts, provider: KeyProvider, place: _Place) -> Hidden[bytes]:
     data_key = providing.unwrapped(provider, parts.key_id, parts.wrapped, place.context)
-    # The number of names goes before them, so that no name can pass for a part of the place.
-    associated = _START + parts.names + place.encoded
-    plaintext = aead.decrypt(aead.cipher(data_key), parts.nonce, parts.ciphertext, associated)
+    return _decrypted(parts, aead.cipher(data_key), place)
+
+
+def _decrypted(parts: _Parts, cipher: Any, place: _Place) -> Hidden[bytes]:
+    nonce, ciphertext = parts.secrets[: aead.NONCE], parts.secrets[aead.NONCE :]
+    plaintext = aead.decrypt(cipher, nonce, ciphertext, _associated(parts.names, place))
     if plaintext is None:
         raise DecryptionFailed(
             "The secrets do not decrypt: the envelope was changed, or belongs to another row or version.",
@@ -236,33 +252,32 @@ def _opened(parts: _Parts, provider: KeyProvider, place: _Place) -> Hidden[bytes
     return plaintext
 
 
+def _associated(names: bytes, place: _Place) -> bytes:
+    # The length of the names goes before them, so that no name can pass for a part of the place.
+    return _START + field(names) + place.encoded
+
+
 def _assemble(parts: _Parts) -> bytes:
-    return beginning_with(parts.key_id) + field(parts.wrapped) + parts.names + parts.nonce + field(parts.ciphertext)
+    return beginning_with(parts.key_id) + joined(parts[1:])
 
 
 def _parse(blob: bytes) -> _Parts:
-    reader = Reader(blob)
-    key_id, wrapped = _beginning(reader), reader.field()
-    parts = _Parts(key_id, wrapped, reader.counted(), reader.take(aead.NONCE), reader.field())
-    reader.end()
-    return parts
+    _check_start(blob)
+    key_id = first(blob, len(_START))
+    wrapped, names, secrets = split(blob, len(_START) + len(field(key_id)), 3)
+    return _Parts(_key_id(key_id), wrapped, names, secrets)
 
 
-def _beginning(reader: Reader) -> str:
-    begins = reader.take(len(_START))
-    if begins != _START:
-        raise invalid(
-            "its version or algorithm is unknown" if begins.startswith(_MAGIC) else "it does not begin as one"
-        )
-    return _key_id(reader.field())
+def _check_start(blob: bytes) -> None:
+    if not isinstance(blob, bytes):
+        raise invalid("it is not bytes")
+    if not blob.startswith(_START):
+        raise invalid("its version or algorithm is unknown" if blob.startswith(_MAGIC) else "it does not begin as one")
 
 
 @lru_cache(maxsize=64)
 def _key_id(data: bytes) -> str:
-    try:
-        key_id = data.decode()
-    except UnicodeDecodeError:
-        key_id = ""
+    key_id = text(data, "its key id is none")
     if not is_key_id(key_id):
         raise invalid("its key id is none")
     return key_id

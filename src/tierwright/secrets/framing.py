@@ -1,17 +1,16 @@
-"""Bytes that follow each other, each run with its length before it, so that they come apart in one way only."""
+"""Bytes and texts put together so that they come apart in one way only.
+
+A length is 4 bytes, big endian.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from struct import pack, unpack_from
 
-from tierwright.errors import EnvelopeInvalid
+from tierwright.errors import EnvelopeInvalid, InvalidInput
 
 _LENGTH = 4
-
-
-def number(value: int) -> bytes:
-    """Return a count as 4 bytes, big endian."""
-    return value.to_bytes(_LENGTH, "big")
 
 
 def field(data: bytes) -> bytes:
@@ -19,73 +18,80 @@ def field(data: bytes) -> bytes:
     return len(data).to_bytes(_LENGTH, "big") + data
 
 
-def fields(texts: Iterable[str]) -> bytes:
-    """Return texts in UTF-8, each with its length before it."""
-    return b"".join([len(data).to_bytes(_LENGTH, "big") + data for data in map(str.encode, texts)])
+def first(data: bytes, begins: int) -> bytes:
+    """Return the :func:`field` that begins at a place; what follows it may have been cut off.
 
-
-class Reader:
-    """Takes an envelope apart, from its beginning to its end.
-
-    Args:
-        blob: the envelope, or its beginning.
+    Raises:
+        EnvelopeInvalid: it was cut off itself.
     """
+    starts = begins + _LENGTH
+    ends = starts + int.from_bytes(data[begins:starts], "big")
+    if starts > len(data) or ends > len(data):
+        raise invalid("bytes are missing")
+    return data[starts:ends]
 
-    def __init__(self, blob: bytes) -> None:
-        self._blob = bytes(blob)
-        self._at = 0
 
-    def take(self, count: int) -> bytes:
-        """Return the next bytes.
+def joined(parts: Sequence[bytes]) -> bytes:
+    """Return the length of each part, and then all parts; their number is for the reader to know."""
+    return pack(f">{len(parts)}I", *map(len, parts)) + b"".join(parts)
 
-        Raises:
-            EnvelopeInvalid: there are not so many.
-        """
-        taken = self._blob[self._at : self._at + count]
-        if len(taken) < count:
-            raise invalid("bytes are missing")
-        self._at += count
-        return taken
 
-    def number(self) -> int:
-        """Return the next count; raises as :meth:`take`."""
-        return int.from_bytes(self.take(_LENGTH), "big")
+def split(data: bytes, begins: int, count: int) -> list[bytes]:
+    """Return the parts that :func:`joined` has put together, from a place to the end.
 
-    def field(self) -> bytes:
-        """Return the next bytes that have their length before them; raises as :meth:`take`."""
-        begins = self._at + _LENGTH
-        ends = begins + int.from_bytes(self._blob[self._at : begins], "big")
-        if ends > len(self._blob) or begins > len(self._blob):
-            raise invalid("bytes are missing")
-        self._at = ends
-        return self._blob[begins:ends]
+    Raises:
+        EnvelopeInvalid: bytes are missing or left over.
+    """
+    starts = begins + _LENGTH * count
+    if len(data) < starts:
+        raise invalid("bytes are missing")
+    parts = []
+    for length in unpack_from(f">{count}I", data, begins):
+        parts.append(data[starts : starts + length])
+        starts += length
+    if starts != len(data):
+        raise invalid("bytes are missing or left over")
+    return parts
 
-    def text(self) -> str:
-        """Return the next field as text.
 
-        Raises:
-            EnvelopeInvalid: it is not UTF-8, or bytes are missing.
-        """
-        text = _decoded(self.field())
-        if text is None:
-            raise invalid("it holds text that is not UTF-8")
-        return text
+def listed(texts: Sequence[str]) -> bytes:
+    """Return texts in UTF-8, with their number."""
+    return len(texts).to_bytes(_LENGTH, "big") + joined([text.encode() for text in texts])
 
-    def counted(self) -> bytes:
-        """Return a count and as many fields, still encoded; raises as :meth:`take`."""
-        begins = self._at
-        for _ in range(self.number()):
-            self.field()
-        return self._blob[begins : self._at]
 
-    def end(self) -> None:
-        """Refuse anything that follows.
+def unlisted(data: bytes) -> tuple[str, ...]:
+    """Return the texts that :func:`listed` was given.
 
-        Raises:
-            EnvelopeInvalid: something does.
-        """
-        if self._at != len(self._blob):
-            raise invalid("bytes are left over")
+    Raises:
+        EnvelopeInvalid: bytes are missing or left over, or are not UTF-8.
+    """
+    parts = split(data, _LENGTH, int.from_bytes(data[:_LENGTH], "big"))
+    return tuple(text(part, "a name is not UTF-8") for part in parts)
+
+
+def bound(texts: Sequence[str]) -> bytes:
+    """Return texts as associated data, which nobody takes apart: with a NUL between them.
+
+    Raises:
+        InvalidInput: one of them holds a NUL, and could pass for two.
+    """
+    together = "\0".join(texts)
+    if together.count("\0") >= len(texts):
+        raise InvalidInput("A part of the context of secrets holds a NUL.", remedy="Leave it out.")
+    return together.encode()
+
+
+def text(data: bytes, otherwise: str) -> str:
+    """Return bytes as text.
+
+    Raises:
+        EnvelopeInvalid: they are not UTF-8; ``otherwise`` says so.
+    """
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        pass
+    raise invalid(otherwise)
 
 
 def invalid(problem: str) -> EnvelopeInvalid:
@@ -94,10 +100,3 @@ def invalid(problem: str) -> EnvelopeInvalid:
         f"This is not an envelope of secrets: {problem}.",
         remedy="Restore the row from a backup, or set its secrets anew (replace).",
     )
-
-
-def _decoded(data: bytes) -> str | None:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from functools import lru_cache
 from typing import Any
 
 from tierwright.errors import InvalidInput
@@ -23,7 +24,12 @@ _BETWEEN = re.compile(r"[\s,]+")
 
 def is_key_id(value: object) -> bool:
     """Tell whether a value has the form of a key id: 1 to 255 ASCII letters, digits, or any of ``._:/@+-``."""
-    return isinstance(value, str) and _KEY_ID.fullmatch(value) is not None
+    return isinstance(value, str) and _fits(value)
+
+
+@lru_cache(maxsize=64)
+def _fits(key_id: str) -> bool:
+    return _KEY_ID.fullmatch(key_id) is not None
 
 
 def key_line(key_id: str, key: bytes) -> str:
@@ -39,9 +45,10 @@ def read_ring(text: Hidden[str]) -> Ring:
     """
     ring: Ring = {}
     for number, entry in enumerate(_entries(text), 1):
-        key_id, key = _entry(entry)
-        if key is None or not is_key_id(key_id):
+        found = _entry(entry)
+        if found is None:
             raise _malformed(f"entry {number} is not an id, =, and a key of 32 bytes in Base64")
+        key_id, key = found
         if key_id in ring:
             raise _malformed(f"entry {number} has the id of an earlier one")
         ring[key_id] = key
@@ -68,14 +75,14 @@ def _entries(text: Hidden[str]) -> list[Hidden[str]]:
     return [Hidden(entry) for entry in _BETWEEN.split(_COMMENT.sub("", text.reveal())) if entry]
 
 
-def _entry(entry: Hidden[str]) -> tuple[str, Hidden[bytes] | None]:
-    """Return id and key; None if what follows the id is no key."""
+def _entry(entry: Hidden[str]) -> tuple[str, Hidden[bytes]] | None:
+    """Return id and key; None if it is not both: what stands in the place of the id may be a key that lost its id."""
     key_id, _, encoded = entry.reveal().partition("=")
     try:
         key = Hidden(base64.b64decode(encoded, validate=True))
     except (binascii.Error, ValueError):
-        return key_id, None
-    return key_id, key if _is_key(key) else None
+        return None
+    return (key_id, key) if _is_key(key) and is_key_id(key_id) else None
 
 
 def _is_key(key: Hidden[Any]) -> bool:

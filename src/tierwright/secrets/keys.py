@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, Self
 
 from tierwright.errors import InvalidInput, SecretsNotConfigured
 from tierwright.secrets import aead, providing
-from tierwright.secrets.framing import fields
+from tierwright.secrets.framing import bound
 from tierwright.secrets.hidden import Hidden
 from tierwright.secrets.key_text import check_ring, read_ring
 
@@ -180,17 +179,9 @@ def generate_key() -> bytes:
 
 
 def _associated(key_id: str, context: Mapping[str, str]) -> bytes:
-    """Return what a data key's wrapping is bound to: names in their order, then their values."""
-    whole = {**context, "key_id": key_id}
-    names, encoded = _ordered(tuple(whole))
-    return encoded + fields(map(whole.__getitem__, names))
-
-
-@lru_cache(maxsize=16)
-def _ordered(names: tuple[str, ...]) -> tuple[list[str], bytes]:
-    """Return names in their order, and how they are encoded; they are the same for every data key."""
-    ordered = sorted(names)
-    return ordered, b"tierwright data key" + fields(ordered)
+    """Return what a data key's wrapping is bound to: the key, and the context in the order of its names."""
+    names = sorted(context)
+    return bound(["tierwright data key", key_id, *names, *[context[name] for name in names]])
 
 
 def _contents(path: str | os.PathLike[str]) -> Hidden[str] | None:
