@@ -12,6 +12,7 @@ from sqlmodel import SQLModel
 
 import tierwright.tables  # noqa: F401  fills the metadata
 from tierwright.secrets.envelope import PREFIX, Binding, beginning_with
+from tierwright.services.driver_text import driver_text, schemas_of
 from tierwright.services.sealed_column import SEALED
 
 _CONFIGS = SQLModel.metadata.tables["tenant_integration_configs"]
@@ -74,9 +75,7 @@ def page_under(connection: Connection, key_id: str, size: int) -> list[Sealed]:
 def swap(connection: Connection, changes: Sequence[tuple[Sealed, bytes]]) -> int:
     """Write new envelopes in place of the old ones, each only where that is still there; return how many were."""
     # Handed to the driver: SQLAlchemy would work out the parameters of each row anew.
-    schemas = connection.get_execution_options().get("schema_translate_map")
-    options = {"schema_translate_map": schemas, "render_schema_translate": True} if schemas else {}
-    compiled = _SWAP.compile(dialect=connection.dialect, **options)
+    compiled = driver_text(connection.dialect, _SWAP, schemas_of(connection))
     rows: Any = [(new, row.integration_key, row.tenant_id, row.envelope) for row, new in changes]
     if not compiled.positional:
         rows = [dict(zip(_SWAPPED, row, strict=True)) for row in rows]

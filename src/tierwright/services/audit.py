@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from sqlmodel import SQLModel
 
 from tierwright.errors import AuditContextMissing
+from tierwright.services.history_rows import as_json, insert_entries
 from tierwright.services.input_errors import typed_input
 from tierwright.tables import AuditInput, FeatureAuditLog
-from tierwright.types import AuditAction, AuditEntity, uuid7
+from tierwright.types import AuditAction, AuditEntity
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -110,7 +108,7 @@ class Journal:
         """
         row = _entry(self.context, entity, entity_id, action, tenant_id=tenant_id, feature_key=feature_key).to_row()
         # Past the size limit of a single document: several columns, each within it, may be changed at once.
-        row.old_value, row.new_value = _json(old), _json(new)
+        row.old_value, row.new_value = as_json(old), as_json(new)
         self.session.add(row)
         self.entries += 1
 
@@ -176,24 +174,9 @@ def note_all(session: Session, entries: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _insert(session: Session, context: AuditContext | None, entries: Iterable[Mapping[str, Any]]) -> int:
-    about = _entry(context, AuditEntity.CATALOG, "catalog", AuditAction.UPDATED).row_values()
-    rows = [
-        {
-            **about,
-            "id": uuid7(),
-            "entity_type": str(entry["entity"]),
-            "entity_id": entry["entity_id"],
-            "action": str(entry["action"]),
-            "old_value": _json(entry.get("old")),
-            "new_value": _json(entry.get("new")),
-            "tenant_id": entry.get("tenant_id"),
-            "feature_key": entry.get("feature_key"),
-        }
-        for entry in entries
-    ]
-    if rows:
-        session.execute(sa.insert(_AUDIT), rows, bind_arguments={"mapper": sa.inspect(FeatureAuditLog)})
-    return len(rows)
+    shared = _entry(context, AuditEntity.CATALOG, "catalog", AuditAction.UPDATED).row_values()
+    connection = session.connection(bind_arguments={"mapper": sa.inspect(FeatureAuditLog), "clause": sa.insert(_AUDIT)})
+    return insert_entries(connection, shared, entries)
 
 
 def _nobody() -> AuditContextMissing:
@@ -215,15 +198,3 @@ def _entry(
             **said,
             **about,
         )
-
-
-def _json(columns: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if columns is None else {name: _plain(value) for name, value in columns.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return format(value, "f")  # a price reads 0.000001, not 1E-6
-    return str(value) if isinstance(value, UUID) else value

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -69,24 +70,30 @@ class Described:
         """Return the columns of the primary key."""
         return list(self.table.primary_key.columns)
 
-    def select(self) -> sa.Select[Any]:
-        """Return what reads rows: the primary key, the feature, and then the values."""
-        named = [column.label(name) for name, column in self._values().items()]
-        return sa.select(*(column.label(f"pk_{column.name}") for column in self.primary_key()), self._feature(), *named)
-
     def seen(self, row: Any) -> Seen:
         """Return what a row of :meth:`select` says."""
         width = len(self.primary_key())
-        return Seen(tuple(map(str, row[:width])), dict(zip(self._values(), row[width + 1 :], strict=True)), row[width])
+        values = dict(zip(_statements(self).names, row[width + 1 :], strict=True))
+        return Seen(tuple(map(str, row[:width])), values, row[width])
+
+    def select(self) -> sa.Select[Any]:
+        """Return what reads rows: the primary key, the feature, and then the values."""
+        return _statements(self).rows
 
     def locked(self, connection: Connection, statement: sa.Select[Any], parameters: Any = None) -> list[Seen]:
         """Return rows that nobody else changes until the transaction ends."""
-        locking = statement.with_for_update(of=self.table, key_share=True)
-        return [self.seen(row) for row in connection.execute(locking, parameters or {})]
+        return [self.seen(row) for row in connection.execute(self._locking(statement), parameters or {})]
+
+    def locked_one(self, connection: Connection, identity: tuple[Any, ...]) -> list[Seen]:
+        """Return the row with a primary key, if it is there; nobody else changes it until the transaction ends."""
+        return [self.seen(row) for row in connection.execute(_statements(self).one_locked, _parameters(identity))]
 
     def read(self, connection: Connection, identities: Sequence[tuple[Any, ...]]) -> dict[Identity, Seen]:
         """Return the rows with these primary keys, those that there are."""
         found: dict[Identity, Seen] = {}
+        if len(identities) == 1:  # most writes are of one row
+            rows = connection.execute(_statements(self).one, _parameters(identities[0]))
+            return {seen.identity: seen for seen in map(self.seen, rows)}
         for start in range(0, len(identities), _CHUNK):
             statement = self.select().where(self.is_one_of(identities[start : start + _CHUNK]))
             found.update((seen.identity, seen) for seen in map(self.seen, connection.execute(statement)))
@@ -99,17 +106,8 @@ class Described:
             return columns[0].in_([identity[0] for identity in identities])
         return sa.tuple_(*columns).in_(list(identities))
 
-    def _values(self) -> dict[str, ColumnElement[Any]]:
-        columns = {column.name: column for column in self.table.c if column.name not in self.left_out}
-        return dict(_told(name, column) for name, column in columns.items())
-
-    def _feature(self) -> ColumnElement[Any]:
-        if self.table is _CONFIGS:
-            of = _tables["integration_registry"].c
-            registered = sa.select(of.feature_key).where(of.integration_key == _CONFIGS.c.integration_key)
-            return registered.scalar_subquery().label("of_feature")
-        column: Any = self.table.c.get("feature_key", sa.null())
-        return column.label("of_feature")  # type: ignore[no-any-return]
+    def _locking(self, statement: sa.Select[Any]) -> sa.Select[Any]:
+        return statement.with_for_update(of=self.table, key_share=True)
 
     def changes(self, before: Seen | None, after: Seen | None) -> list[dict[str, Any]]:
         """Return the entries about one row, as :meth:`Journal.record_all` takes them; none where nothing changed.
@@ -159,6 +157,39 @@ class Described:
             "tenant_id": seen.values.get("tenant_id"),
             "feature_key": seen.feature_key,
         }
+
+
+class _Statements(NamedTuple):
+    """What reads the rows of a table; built once, because that takes longer than to run it."""
+
+    names: tuple[str, ...]
+    rows: sa.Select[Any]
+    one: sa.Select[Any]
+    one_locked: sa.Select[Any]
+
+
+@cache
+def _statements(described: Described) -> _Statements:
+    columns = [column for column in described.table.c if column.name not in described.left_out]
+    values = dict(_told(column.name, column) for column in columns)
+    key = described.primary_key()
+    keys = [column.label(f"pk_{column.name}") for column in key]
+    rows = sa.select(*keys, _feature(described.table), *(column.label(name) for name, column in values.items()))
+    one = rows.where(*(column == sa.bindparam(f"key_{at}", type_=column.type) for at, column in enumerate(key)))
+    return _Statements(tuple(values), rows, one, described._locking(one))
+
+
+def _parameters(identity: tuple[Any, ...]) -> dict[str, Any]:
+    return {f"key_{at}": part for at, part in enumerate(identity)}
+
+
+def _feature(table: sa.Table) -> ColumnElement[Any]:
+    if table is _CONFIGS:
+        of = _tables["integration_registry"].c
+        registered = sa.select(of.feature_key).where(of.integration_key == _CONFIGS.c.integration_key)
+        return registered.scalar_subquery().label("of_feature")
+    column: Any = table.c.get("feature_key", sa.null())
+    return column.label("of_feature")  # type: ignore[no-any-return]
 
 
 def _told(name: str, column: sa.Column[Any]) -> tuple[str, ColumnElement[Any]]:

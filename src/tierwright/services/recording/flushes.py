@@ -48,7 +48,7 @@ def changing(mapper: Mapper[Any], connection: Connection, target: Any, *, is_goi
     described = _described(mapper)
     identity = sa.inspect(target).identity or tuple(mapper.primary_key_from_instance(target))
     lock_file(connection)
-    for seen in described.locked(connection, described.select().where(described.is_one_of([identity]))):
+    for seen in described.locked_one(connection, identity):
         _touch(session, _Touched(described, connection, seen, None if is_going else target, identity))
     if is_going and described.table.name == "license_tier":
         for touched in grants_of(connection, [identity]):

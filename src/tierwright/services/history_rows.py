@@ -1,0 +1,134 @@
+"""Many entries of the history at once, as the driver takes them: an import leaves a hundred thousand.
+
+PostgreSQL takes a page of them as one JSON document, which it takes apart faster than parameters come one by one, and
+which passes row-level security, as COPY does not. SQLite takes some rows a statement, because the trigger that guards
+the history costs more once a statement than once a row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache, lru_cache
+from itertools import chain, islice
+from typing import Any, TypeVar
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Connection, Dialect
+from sqlmodel import SQLModel
+
+import tierwright.tables  # noqa: F401  fills the metadata
+from tierwright.services.driver_text import Schemas, driver_text, schemas_of
+from tierwright.types import uuid7
+
+T = TypeVar("T")
+#: What each entry has of its own, in the order of :func:`_own` and of the table; the rest is the same for all.
+_OWN = ("id", "entity_type", "entity_id", "tenant_id", "feature_key", "action", "old_value", "new_value")
+_HISTORY = SQLModel.metadata.tables["feature_audit_log"]
+_SHARED = tuple(column.name for column in _HISTORY.c if column.name not in _OWN)
+_PAGE = 1000
+#: 64 rows have 896 parameters; a SQLite from before 3.32 takes 999.
+_SQLITE_ROWS = 64
+
+
+def insert_entries(connection: Connection, shared: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> int:
+    """Write entries of the history.
+
+    Args:
+        connection: of the transaction that they belong to.
+        shared: what all have in common, by column.
+        entries: for each the arguments of :meth:`tierwright.services.audit.Journal.record` by their names.
+
+    Returns:
+        How many there were.
+    """
+    write = _as_document if connection.dialect.name == "postgresql" else _as_rows
+    return sum(write(connection, shared, page) for page in _pages(entries, _PAGE))
+
+
+def as_json(columns: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return values of columns as JSON has them."""
+    text = _text(columns)
+    return None if text is None else dict(json.loads(text))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return format(value, "f")  # a price reads 0.000001, not 1E-6
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _own(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        uuid7(),
+        str(entry["entity"]),
+        entry["entity_id"],
+        entry.get("tenant_id"),
+        entry.get("feature_key"),
+        str(entry["action"]),
+        entry.get("old"),
+        entry.get("new"),
+    )
+
+
+def _as_document(connection: Connection, shared: Mapping[str, Any], page: Sequence[Mapping[str, Any]]) -> int:
+    document = [dict(zip(_OWN, _own(entry), strict=True)) for entry in page]
+    said = {f"all_{name}": shared.get(name) for name in _SHARED}
+    connection.execute(_from_document(), {"entries": json.dumps(document, default=_plain), **said})
+    return len(page)
+
+
+@cache
+def _from_document() -> sa.Insert:
+    # Wide enough for each column: what does not fit is refused by the column itself.
+    own = [sa.column(name, _HISTORY.c[name].type) for name in _OWN]
+    document = sa.cast(sa.bindparam("entries", type_=sa.Text()), JSONB())
+    entry = sa.func.jsonb_to_recordset(document).table_valued(*own, name="entry").render_derived(with_types=True)
+    shared = [sa.bindparam(f"all_{name}", type_=_HISTORY.c[name].type) for name in _SHARED]
+    return sa.insert(_HISTORY).from_select([*_OWN, *_SHARED], sa.select(*(entry.c[name] for name in _OWN), *shared))
+
+
+def _as_rows(connection: Connection, shared: Mapping[str, Any], page: Sequence[Mapping[str, Any]]) -> int:
+    said = tuple(_bound(connection, name, shared.get(name)) for name in _SHARED)
+    head, one = _insert_text(connection.dialect, schemas_of(connection))
+    for rows in _pages(page, _SQLITE_ROWS):
+        values = [(*_stored(_own(entry)), *said) for entry in rows]
+        statement = f"{head} VALUES {', '.join([one] * len(values))}"
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(values)))
+    return len(page)
+
+
+@lru_cache(maxsize=8)
+def _insert_text(dialect: Dialect, schemas: Schemas) -> tuple[str, str]:
+    """Return an INSERT in two parts, of which the second, the parameters of one row, can be repeated."""
+    head, _, one = str(driver_text(dialect, sa.insert(_HISTORY), schemas)).partition(" VALUES ")
+    return head, one
+
+
+def _bound(connection: Connection, name: str, value: Any) -> Any:
+    """Return a value as the type of its column stores it."""
+    process = _HISTORY.c[name].type.dialect_impl(connection.dialect).bind_processor(connection.dialect)
+    return value if process is None else process(value)
+
+
+def _stored(own: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what an entry has of its own as SQLite stores it: a UUID as its digits, JSON as text."""
+    return (own[0].hex, *own[1:6], _text(own[6]), _text(own[7]))
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, default=_plain)
+
+
+def _pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while page := list(islice(rest, size)):
+        yield page
