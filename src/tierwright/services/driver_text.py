@@ -18,5 +18,7 @@ def schemas_of(connection: Connection) -> Schemas:
 
 def driver_text(dialect: Dialect, statement: sa.Insert | sa.Update, schemas: Schemas) -> SQLCompiler:
     """Return a statement in the words of a dialect, with schemas put in."""
-    options: dict[str, Any] = {"schema_translate_map": dict(schemas), "render_schema_translate": True} if schemas else {}
+    options: dict[str, Any] = {}
+    if schemas:
+        options = {"schema_translate_map": dict(schemas), "render_schema_translate": True}
     return statement.compile(dialect=dialect, **options)
