@@ -36,6 +36,7 @@ from tierwright import (
     secrets,
     tables,
 )
+from tierwright import audit as history
 from tierwright.catalog import importers
 from tierwright.contrib import openfeature_mapping
 from tierwright.services import audit, explanation, resources, transactions
@@ -244,6 +245,14 @@ def integrations_page() -> str:
     return "\n".join(lines)
 
 
+def audit_page() -> str:
+    lines = [f"# The history from Python\n\n{NOTICE}"]
+    lines.append("Imported from `tierwright.audit`. The guide: [the history of changes](../howto/audit.md).\n")
+    for name in sorted(history.__all__, key=str.lower):
+        lines += _with_methods(name, getattr(history, name))
+    return "\n".join(lines)
+
+
 def _fields_of(entries: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[str]:
     inner = entries["additionalProperties"]
     while "$ref" not in inner:
@@ -444,6 +453,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "registry.md": registry_page,
     "catalog.md": catalog_page,
     "integrations.md": integrations_page,
+    "audit.md": audit_page,
     "decisions.md": decisions_page,
 }
 

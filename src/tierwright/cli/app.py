@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tierwright.cli import (
+    audit,
     catalog,
     component,
     db,
@@ -52,6 +53,7 @@ app.add_typer(integration.app, name="integration")
 app.add_typer(integrations.app, name="integrations")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(secrets.app, name="secrets")
+app.add_typer(audit.app, name="audit")
 
 
 def _print_version(wanted: bool) -> None:

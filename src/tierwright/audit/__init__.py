@@ -1,0 +1,9 @@
+"""The history of changes: asked, kept, archived, and freed of persons."""
+
+from __future__ import annotations
+
+from tierwright.audit.entries import AuditEntry
+from tierwright.audit.log import AsyncAuditLog, AuditLog, AuditPage
+from tierwright.audit.question import AuditQuestion
+
+__all__ = ["AsyncAuditLog", "AuditEntry", "AuditLog", "AuditPage", "AuditQuestion"]

@@ -1,0 +1,131 @@
+"""``tierwright audit``: what was changed, when, by whom and why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from sqlalchemy.orm import Session
+
+from tierwright.audit import AuditEntry, AuditLog, AuditQuestion
+from tierwright.cli import audit_options as asked
+from tierwright.cli import database, options, output
+from tierwright.cli.audit_formats import Format, as_dict, print_entry, print_line, write_entries
+from tierwright.types import utc_now
+
+app = typer.Typer(
+    help="The history: what was changed, when, by whom and why.", no_args_is_help=True, rich_markup_mode=None
+)
+
+#: A transaction that was begun so long ago may still commit entries of its time.
+_LATE = timedelta(minutes=5)
+_PAUSE = 2.0
+
+
+@app.command("list")
+def list_(
+    tenant: asked.Tenant = None,
+    feature: asked.Feature = None,
+    entity: asked.Entity = None,
+    actor: asked.Actor = None,
+    action: asked.Action = None,
+    since: asked.Since = None,
+    until: asked.Until = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 50,
+    cursor: Annotated[
+        str | None, typer.Option("--cursor", metavar="TEXT", help="Go on where the list before has ended.")
+    ] = None,
+    url: options.Url = None,
+    schema: options.Schema = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """List changes, the newest first."""
+    with output.reported_errors(as_json=as_json):
+        question = asked.question(tenant, feature, entity, actor, action, since, until)
+        with database.reading_session(url, schema) as session:
+            page = AuditLog(session).page(question, limit=limit, cursor=cursor)
+    if as_json:
+        output.print_json({"entries": [as_dict(entry) for entry in page.entries], "next": page.next})
+        return
+    for entry in page.entries:
+        print_entry(entry)
+    if page.next is not None:
+        typer.echo(f"There are more: --cursor {page.next}", err=True)
+    elif not page.entries:
+        typer.echo("none", err=True)
+
+
+@app.command()
+def tail(
+    tenant: asked.Tenant = None,
+    feature: asked.Feature = None,
+    entity: asked.Entity = None,
+    actor: asked.Actor = None,
+    action: asked.Action = None,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, max=1000, help="So many to begin with.")] = 20,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on, until Ctrl-C.")] = False,
+    url: options.Url = None,
+    schema: options.Schema = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Print the newest changes, the newest last; --json prints one a line."""
+    show = print_line if as_json else print_entry
+    with output.reported_errors(as_json=as_json):
+        question = asked.question(tenant, feature, entity, actor, action, None, None)
+        with database.reading_session(url, schema) as session:
+            # Looked at before the newest, so that nothing is missed between the two.
+            known = _recent(session, question, utc_now()) if follow else {}
+            newest = AuditLog(session).page(question, limit=max(lines, 1)).entries
+            for entry in reversed(newest[:lines]):
+                show(entry)
+            if follow:
+                known.update((entry.id, entry) for entry in newest)
+                for entry in _following(session, question, known):
+                    show(entry)
+
+
+@app.command()
+def export(
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Write a new file; else standard output.")
+    ] = None,
+    format_: Annotated[Format, typer.Option("--format", help="One JSON object a line, or a table.")] = Format.JSONL,
+    tenant: asked.Tenant = None,
+    feature: asked.Feature = None,
+    entity: asked.Entity = None,
+    actor: asked.Actor = None,
+    action: asked.Action = None,
+    since: asked.Since = None,
+    until: asked.Until = None,
+    url: options.Url = None,
+    schema: options.Schema = None,
+) -> None:
+    """Write changes to a file, the oldest first; CSV cannot make a spreadsheet calculate."""
+    with output.reported_errors():
+        question = asked.question(tenant, feature, entity, actor, action, since, until)
+        with database.reading_session(url, schema) as session:
+            count = write_entries(AuditLog(session).stream(replace(question, oldest_first=True)), format_, to)
+    typer.echo(f"{count:,} entries", err=True)
+
+
+def _following(session: Session, question: AuditQuestion, known: dict[UUID, AuditEntry]) -> Iterator[AuditEntry]:
+    """Yield what is recorded from now on, also what a long transaction commits late."""
+    latest = utc_now()
+    while True:
+        latest = max((entry.performed_at for entry in known.values()), default=latest)
+        session.rollback()  # each look has a snapshot of its own
+        recent = _recent(session, question, latest)
+        yield from (entry for id_, entry in recent.items() if id_ not in known)
+        known = recent
+        time.sleep(_PAUSE)
+
+
+def _recent(session: Session, question: AuditQuestion, latest: datetime) -> dict[UUID, AuditEntry]:
+    asked = replace(question, since=latest - _LATE, oldest_first=True)
+    return {entry.id: entry for entry in AuditLog(session).stream(asked)}

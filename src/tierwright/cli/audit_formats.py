@@ -1,0 +1,123 @@
+"""Entries of the history as text: lines for people, JSON and CSV for machines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TextIO
+
+import typer
+
+from tierwright.audit import AuditEntry
+from tierwright.cli import output
+from tierwright.errors import InvalidInput
+
+_NAMES = tuple(field.name for field in fields(AuditEntry))
+_WIDTHS = (20, 9)
+#: A spreadsheet takes what begins so for a formula (OWASP, "CSV Injection"); an apostrophe before it makes it text.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+class Format(StrEnum):
+    """How entries are written to a file."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def as_dict(entry: AuditEntry) -> dict[str, Any]:
+    """Return an entry as JSON has it."""
+    return {name: getattr(entry, name) for name in _NAMES}
+
+
+def print_line(entry: AuditEntry) -> None:
+    """Print an entry as one line of JSON."""
+    typer.echo(_json(entry))
+
+
+def print_entry(entry: AuditEntry) -> None:
+    """Print an entry for people: when, what, to which thing, how it changed, by whom and why."""
+    who = f"by {entry.performed_by or 'nobody named'}" + (f": {entry.reason}" if entry.reason else "")
+    when = f"{entry.performed_at:%Y-%m-%d %H:%M:%S}Z"
+    output.line(when, entry.action, f"{entry.entity_type} {entry.entity_id}", _change(entry), who, widths=_WIDTHS)
+
+
+def write_entries(entries: Iterable[AuditEntry], format_: Format, to: Path | None) -> int:
+    """Write entries, and return how many there were.
+
+    Args:
+        entries: which.
+        format_: JSON lines, or CSV.
+        to: a file that is not there yet; None is standard output.
+
+    Raises:
+        InvalidInput: the file is there, or cannot be written.
+    """
+    with _opened(to) as file:
+        return _write_csv(entries, file) if format_ is Format.CSV else _write_lines(entries, file)
+
+
+@contextmanager
+def _opened(to: Path | None) -> Iterator[TextIO]:
+    """Open a new file, which is gone again if it was not written to its end."""
+    if to is None:
+        yield sys.stdout
+        return
+    try:
+        file = to.open("x", encoding="utf-8", newline="")
+    except OSError as error:
+        raise InvalidInput(
+            f"The file {str(to)!a} cannot be made: {error.strerror}.",
+            remedy="Name a new file in a folder that is there.",
+        ) from None
+    try:
+        with file:
+            yield file
+    except BaseException:
+        to.unlink(missing_ok=True)
+        raise
+
+
+def _write_lines(entries: Iterable[AuditEntry], file: TextIO) -> int:
+    count = 0
+    for entry in entries:
+        file.write(_json(entry) + "\n")
+        count += 1
+    return count
+
+
+def _write_csv(entries: Iterable[AuditEntry], file: TextIO) -> int:
+    writer = csv.writer(file)
+    writer.writerow(_NAMES)
+    count = 0
+    for entry in entries:
+        writer.writerow(_cell(value) for value in as_dict(entry).values())
+        count += 1
+    return count
+
+
+def _json(entry: AuditEntry) -> str:
+    return json.dumps(as_dict(entry), default=output.json_text, ensure_ascii=False)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else output.json_text(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _change(entry: AuditEntry) -> str:
+    old, new = (value if isinstance(value, dict) else {} for value in (entry.old_value, entry.new_value))
+    if entry.old_value is None or entry.new_value is None:
+        return ""
+    return ", ".join(
+        f"{name}: {output.literal(old.get(name))} > {output.literal(new.get(name))}"
+        for name in dict.fromkeys([*old, *new])
+    )
