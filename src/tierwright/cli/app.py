@@ -23,6 +23,7 @@ from tierwright.cli import (
     override,
     secrets,
     tenant,
+    tenant_history,
     tier,
 )
 from tierwright.cli.doctor import doctor
@@ -42,6 +43,7 @@ app.command()(doctor)
 app.command()(decisions.evaluate)
 app.command()(decisions.explain)
 app.command()(tenants)
+tenant.app.command()(tenant_history.history)
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(license.app, name="license")
 app.add_typer(override.app, name="override")

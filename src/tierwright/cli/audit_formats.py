@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +16,7 @@ import typer
 
 from tierwright.audit import AuditEntry
 from tierwright.cli import output
-from tierwright.errors import InvalidInput
+from tierwright.cli.new_files import new_file
 
 _NAMES = tuple(field.name for field in fields(AuditEntry))
 _WIDTHS = (20, 9)
@@ -59,29 +59,8 @@ def write_entries(entries: Iterable[AuditEntry], format_: Format, to: Path | Non
     Raises:
         InvalidInput: the file is there, or cannot be written.
     """
-    with _opened(to) as file:
+    with nullcontext(sys.stdout) if to is None else new_file(to) as file:
         return _write_csv(entries, file) if format_ is Format.CSV else _write_lines(entries, file)
-
-
-@contextmanager
-def _opened(to: Path | None) -> Iterator[TextIO]:
-    """Open a new file, which is gone again if it was not written to its end."""
-    if to is None:
-        yield sys.stdout
-        return
-    try:
-        file = to.open("x", encoding="utf-8", newline="")
-    except OSError as error:
-        raise InvalidInput(
-            f"The file {str(to)!a} cannot be made: {error.strerror}.",
-            remedy="Name a new file in a folder that is there.",
-        ) from None
-    try:
-        with file:
-            yield file
-    except BaseException:
-        to.unlink(missing_ok=True)
-        raise
 
 
 def _write_lines(entries: Iterable[AuditEntry], file: TextIO) -> int:

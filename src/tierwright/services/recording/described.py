@@ -206,7 +206,9 @@ _PAIR = frozenset({"id", "tier_key", "feature_key", "tenant_id", "license_key", 
 DESCRIBED = {
     described.table.name: described
     for described in (
-        Described(AuditEntity.FEATURE, _tables["feature_registry"], ("feature_key",)),
+        Described(
+            AuditEntity.FEATURE, _tables["feature_registry"], ("feature_key",), contents=frozenset({"created_by"})
+        ),
         Described(AuditEntity.TIER, _tables["license_tier"], ("tier_key",)),
         Described(
             AuditEntity.TIER_FEATURE,

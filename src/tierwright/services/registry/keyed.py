@@ -53,8 +53,8 @@ class Keyed(Generic[RowT, InputT]):
         return ()
 
     def _for_audit(self, columns: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return columns as the history shows them."""
-        return columns
+        """Return columns as the history shows them; who it was stands in ``performed_by``, and can be erased."""
+        return {name: value for name, value in columns.items() if name != "created_by"}
 
     def _create(
         self, given: Any, journal: Journal, completed: Callable[[InputT], InputT] = lambda wanted: wanted

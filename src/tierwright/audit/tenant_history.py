@@ -1,0 +1,166 @@
+"""The auditor's question: what could this tenant use at that moment, and which rows prove it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from heapq import merge
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Session
+
+from tierwright.audit.entries import HISTORY, SELECT_ENTRIES, AuditEntry
+from tierwright.audit.replay import CATALOGUE, Facts, Replay
+from tierwright.errors import InvalidInput
+from tierwright.resolution.decision import Decision
+from tierwright.services.reading import read_catalog, read_tenant
+from tierwright.services.session_state import connection_of
+from tierwright.services.tenant_scope import require_all_tenants
+from tierwright.types import canonical_tenant_id, to_utc, utc_now
+
+_LOG = HISTORY.c
+#: Who did it, and from where, may be erased; what proves a decision must not change with that.
+_PERSONAL = frozenset({"performed_by", "ip_address", "user_agent"})
+_FETCHED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class TenantHistory:
+    """What a tenant could use at a moment.
+
+    Attributes:
+        tenant_id: the tenant, in its canonical form.
+        at: the moment.
+        decisions: by feature key, every one as it was.
+        rows: how many entries of the history it follows from.
+        sha256: of these entries, each a line of canonical JSON (RFC 8785 for what an entry holds), without persons.
+        gaps: what the history does not explain; empty where the decisions are proven.
+    """
+
+    tenant_id: str
+    at: datetime
+    decisions: Mapping[str, Decision]
+    rows: int
+    sha256: str
+    gaps: tuple[str, ...]
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the history explains all that is there."""
+        return not self.gaps
+
+
+def tenant_history(
+    session: Session,
+    tenant: str | int | UUID,
+    at: datetime,
+    *,
+    archived: Iterable[AuditEntry] = (),
+    evidence: Callable[[str], object] | None = None,
+) -> TenantHistory:
+    """Work out from the history alone what a tenant could use at a moment, and compare its end with what is there now.
+
+    Args:
+        session: of a role that sees the history of all tenants.
+        tenant: the host's identifier of the tenant.
+        at: a moment in the past, with a time zone.
+        archived: entries that are no longer in the database, the oldest first.
+        evidence: called with each line of the rows that prove it, in their order.
+
+    Raises:
+        InvalidInput: that is no tenant, or no moment of the past.
+        PrivilegeMissing: row-level security hides entries from the current role.
+    """
+    tenant_id, moment, now = canonical_tenant_id(tenant), to_utc(at), utc_now()
+    if moment > now:
+        raise InvalidInput("That moment is still to come.", remedy="Entitlements.evaluate(at=) looks ahead.")
+    connection = connection_of(session, writing=False)
+    require_all_tenants(connection)
+    proof = _Proof(evidence)
+    replay = Replay()
+    entries = _entries(connection, tenant_id, archived)
+    later = _until(replay, entries, moment, proof)
+    decisions = replay.decide(moment)
+    replay.play(later)
+    gaps = (*dict.fromkeys(replay.gaps), *_unexplained(connection, tenant_id, replay))
+    return TenantHistory(tenant_id, moment, decisions, proof.rows, proof.digest.hexdigest(), gaps)
+
+
+def canonical(entry: AuditEntry) -> str:
+    """Return an entry as the line that is hashed: keys sorted, nothing between, no persons."""
+    fields = {name: getattr(entry, name) for name in entry.__slots__ if name not in _PERSONAL}
+    fields |= {"id": str(entry.id), "performed_at": entry.performed_at.isoformat(timespec="microseconds")}
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+class _Proof:
+    def __init__(self, evidence: Callable[[str], object] | None) -> None:
+        self.digest = hashlib.sha256()
+        self.rows = 0
+        self._evidence = evidence
+
+    def add(self, entry: AuditEntry) -> None:
+        line = canonical(entry) + "\n"
+        self.digest.update(line.encode())
+        self.rows += 1
+        if self._evidence is not None:
+            self._evidence(line)
+
+
+def _until(replay: Replay, entries: Iterable[AuditEntry], moment: datetime, proof: _Proof) -> Iterator[AuditEntry]:
+    """Play the entries up to a moment; return those that follow."""
+    rest = iter(entries)
+    for entry in rest:
+        if entry.performed_at > moment:
+            return _with_first(entry, rest)
+        proof.add(entry)
+        replay.play([entry])
+    return rest
+
+
+def _with_first(first: AuditEntry, rest: Iterator[AuditEntry]) -> Iterator[AuditEntry]:
+    yield first
+    yield from rest
+
+
+def _entries(connection: Connection, tenant_id: str, archived: Iterable[AuditEntry]) -> Iterator[AuditEntry]:
+    wanted = _LOG.entity_type.in_(CATALOGUE) | (_LOG.tenant_id == tenant_id)
+    statement = SELECT_ENTRIES.where(wanted).order_by(_LOG.performed_at, _LOG.id)
+    result = connection.execute(statement, execution_options={"yield_per": _FETCHED})
+    stored = (AuditEntry(*row) for row in result)
+    old = (entry for entry in archived if entry.entity_type in CATALOGUE or entry.tenant_id == tenant_id)
+    last: UUID | None = None
+    for entry in merge(old, stored, key=lambda each: (each.performed_at, each.id)):
+        if entry.id != last:  # archived, and not yet deleted
+            yield entry
+        last = entry.id
+
+
+def _unexplained(connection: Connection, tenant_id: str, replay: Replay) -> list[str]:
+    """Return in which things the end of the history differs from the rows that are there now."""
+    told, there = _comparable(replay.facts()), _comparable(_facts_there(connection, tenant_id))
+    differ = sorted(thing for thing in told.keys() | there.keys() if told.get(thing) != there.get(thing))
+    return [f"{thing}: the row is not what the history has left" for thing in differ]
+
+
+def _facts_there(connection: Connection, tenant_id: str) -> Facts:
+    catalog, facts = read_catalog(connection).snapshot, read_tenant(connection, tenant_id)
+    keys = {tier.id: tier.key for tier in catalog.tiers.values()}
+    tiers = [replace(tier, id=tier.key, base_id=keys.get(tier.base_id)) for tier in catalog.tiers.values()]
+    licenses = [license._replace(tier_id=keys.get(license.tier_id)) for license in facts.licenses]
+    return Facts(list(catalog.features.values()), tiers, licenses, list(facts.overrides))
+
+
+def _comparable(facts: Facts) -> dict[str, Any]:
+    return {
+        **{f"feature {feature.key}": feature for feature in facts.features},
+        **{f"tier {tier.key}": replace(tier, grants=dict(tier.grants)) for tier in facts.tiers},
+        "licences": Counter(facts.licenses),
+        **{f"override of {override.feature_key}": override for override in facts.overrides},
+    }

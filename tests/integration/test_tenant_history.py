@@ -1,0 +1,152 @@
+"""What a tenant could use, from the history alone: the same as it was told then, and proven."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+from sqlmodel import Session, SQLModel
+
+from tests.support.cli import run, run_json, small_catalogue, url_of
+from tests.support.registry import OFF, ON, feature, integer, seed, tier, writer
+from tierwright import Entitlements
+from tierwright.audit import tenant_history
+from tierwright.errors import InvalidInput, TierwrightError
+from tierwright.tables import FeatureRegistry, LicenseTier, TenantFeatureOverride
+from tierwright.types import utc_now
+
+TABLES = SQLModel.metadata.tables
+KEYS = ["a.one", "a.two", "b.limit", "c.new"]
+TIERS = ["free", "pro", "max"]
+
+
+def one_write(registry: Any, session: Session, chance: random.Random) -> None:
+    """Do something, often what is refused."""
+    key, tier_key, tenant = chance.choice(KEYS), chance.choice(TIERS), chance.choice(["acme", "globex"])
+    amount = {"enabled": True, "value": chance.randrange(9)} if key == "b.limit" else chance.choice([ON, OFF])
+    soon = utc_now() + timedelta(seconds=chance.choice([-1, 3600]))
+    writes = [
+        lambda: registry.features.create(feature("c.new")),
+        lambda: registry.features.change(key, is_premium=chance.random() < 0.5, description=str(chance.random())),
+        lambda: registry.features.change(key, depends_on=[chance.choice(KEYS)]),
+        lambda: registry.features.change(key, conflicts_with=chance.sample(KEYS, 1)),
+        lambda: registry.features.retire("c.new"),
+        lambda: registry.features.restore(key),
+        lambda: registry.tiers.create(tier("max", rank=20), base=chance.choice(TIERS)),
+        lambda: registry.tiers.change(tier_key, rank=chance.randrange(30)),
+        lambda: registry.tiers.change("free", is_default=chance.random() < 0.7),
+        lambda: registry.tiers.set_base(tier_key, chance.choice([None, *TIERS])),
+        lambda: registry.tiers.grant(tier_key, {key: amount}),
+        lambda: registry.tiers.revoke(tier_key, [key]),
+        lambda: registry.licenses.assign(tenant, tier_key, license_key=chance.choice("mn"), expires_at=soon),
+        lambda: registry.licenses.assign(tenant, tier_key),
+        lambda: registry.licenses.end(tenant),
+        lambda: registry.overrides.set(tenant, key, amount, expires_at=chance.choice([None, soon])),
+        lambda: registry.overrides.remove(tenant, key),
+        lambda: registry.purge(tenant),
+        # past the services
+        lambda: setattr(session.get(TenantFeatureOverride, (tenant, key)), "feature_value", amount),
+        lambda: session.execute(sa.update(LicenseTier).values(description=str(chance.random()))),
+        lambda: session.execute(sa.delete(TenantFeatureOverride).where(sa.column("feature_key") == key)),
+        lambda: session.execute(sa.update(FeatureRegistry).values(is_active=True)),
+    ]
+    chance.choice(writes)()
+
+
+@pytest.mark.parametrize("seed_of_chance", range(2))
+def test_every_decision_is_what_it_was_then(migrated_engine: Engine, seed_of_chance: int) -> None:
+    chance = random.Random(seed_of_chance)
+    known: list[tuple[datetime, dict[str, Any], dict[str, Any]]] = []
+    with Session(migrated_engine) as session:
+        registry = writer(session)
+        seed(registry, "a.one", feature("a.two", depends_on=["a.one"]), integer("b.limit"))
+        registry.tiers.create(tier("free", is_default=True))
+        registry.tiers.create(tier("pro", rank=10), base="free")
+        registry.tiers.grant("free", {"a.one": ON})
+        registry.tiers.grant("pro", {"a.two": ON, "b.limit": {"enabled": True, "value": 3}})
+        session.commit()
+        for _ in range(100):
+            try:
+                one_write(registry, session, chance)
+                session.commit()
+            except (TierwrightError, AttributeError, TypeError):  # refused, or nothing there to set
+                session.rollback()
+            asked = Entitlements(session)
+            known.append((utc_now(), *(dict(asked.evaluate_all(tenant)) for tenant in ("acme", "globex"))))
+            session.rollback()
+        for moment, acme, globex in chance.sample(known, 12):
+            for tenant, wanted in (("acme", acme), ("globex", globex)):
+                found = tenant_history(session, tenant, moment)
+                assert (found.gaps, dict(found.decisions)) == ((), wanted)
+        assert len({str(each[1:]) for each in known}) > 8, "much has changed"
+
+
+def test_the_proof_is_the_rows_and_stays_the_same(migrated_engine: Engine) -> None:
+    with Session(migrated_engine) as session:
+        registry = writer(session)
+        seed(registry, "a.one", pro={"a.one": ON})
+        registry.licenses.assign("acme", "pro")
+        session.commit()
+        moment = utc_now()
+        lines: list[str] = []
+        first = tenant_history(session, "acme", moment, evidence=lines.append)
+        assert first.decisions["a.one"].tier_key == "pro"
+        assert hashlib.sha256("".join(lines).encode()).hexdigest() == first.sha256
+        kinds = [json.loads(line)["entity_type"] for line in lines]
+        assert (first.rows, kinds) == (4, ["feature", "tier", "tier_feature", "tenant_license"])
+        assert "tester" not in "".join(lines), "persons may be erased; the proof must not change with that"
+        registry.licenses.end("acme")
+        registry.licenses.assign("globex", "pro")
+        registry.features.retire("a.one")
+        session.commit()
+        again = tenant_history(session, "acme", moment)
+        assert (again.sha256, again.decisions) == (first.sha256, first.decisions)
+        assert not tenant_history(session, "acme", utc_now()).decisions["a.one"].enabled
+
+
+def test_what_the_history_does_not_explain_is_told(migrated_engine: Engine) -> None:
+    with Session(migrated_engine) as session:
+        registry = writer(session)
+        seed(registry, "a.one", "a.two", pro={"a.one": ON})
+        registry.licenses.assign("acme", "pro")
+        session.commit()
+    with migrated_engine.begin() as connection:  # as somebody in psql does
+        of_two = sa.column("feature_key") == "a.two"
+        connection.execute(sa.update(TABLES["feature_registry"]).values(is_premium=True).where(of_two))
+        connection.execute(sa.delete(TABLES["tenant_license"]))
+    with Session(migrated_engine) as session:
+        found = tenant_history(session, "acme", utc_now())
+        assert not found.is_proven
+        assert [gap.partition(":")[0] for gap in found.gaps] == ["feature a.two", "licences"]
+        assert tenant_history(session, "globex", utc_now()).gaps == found.gaps[:1]
+
+
+@pytest.mark.parametrize("at", [datetime(2026, 1, 1), datetime(9000, 1, 1, tzinfo=UTC)])
+def test_a_moment_that_is_none_of_the_past_is_refused(at: datetime) -> None:
+    with Session(sa.create_engine("sqlite://")) as session, pytest.raises(InvalidInput):
+        tenant_history(session, "acme", at)
+
+
+def test_the_command_prints_decisions_and_writes_the_proof(migrated_engine: Engine, tmp_path: Any) -> None:
+    url = small_catalogue(migrated_engine)
+    moment = utc_now().isoformat()
+    run("license", "end", "acme", url=url)
+    file = tmp_path / "proof.jsonl"
+    found = run_json("tenant", "history", "acme", "--at", moment, "--evidence", str(file), url=url)
+    assert found["proven"] is True
+    assert found["decisions"]["ui.limit"]["value"] == 25
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == found["sha256"]
+    shown = run("tenant", "history", "acme", "--at", moment, url=url).stdout
+    assert found["sha256"] in shown
+    assert "ui.limit" in shown
+    run("tenant", "history", "acme", "--at", moment, "--evidence", str(file), url=url, exit_code=2)
+    with migrated_engine.begin() as connection:
+        connection.execute(sa.delete(TABLES["tenant_feature_override"]))
+    result = run("tenant", "history", "hooli", "--at", moment, url=url_of(migrated_engine), exit_code=1)
+    assert "override of ui.limit" in result.stderr
