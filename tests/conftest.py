@@ -18,7 +18,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import NullPool
 
+from tests.support.memory import keep_temporary_files_in_memory
 from tests.support.postgres import Databases, PostgresServer
+
+keep_temporary_files_in_memory()
 
 EXTERNAL = os.environ.get("TIERWRIGHT_TEST_POSTGRES_URL")
 #: kind of database -> (PostgreSQL version, schema)

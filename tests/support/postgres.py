@@ -58,7 +58,7 @@ class PostgresServer:
 
     def __enter__(self) -> PostgresServer:
         self._give_to_server_user()
-        self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C")
+        self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C", "-N")
         self.start()
         return self
 
@@ -128,7 +128,10 @@ class Databases:
         """Create a database and return its name; ``schema`` becomes the only one on its ``search_path``."""
         name = f"tw_{uuid.uuid4().hex[:16]}"
         self.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)),
+            # The other strategy, which writes every page to the log, takes twice as long here.
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                sql.Identifier(name), sql.Identifier(template)
+            ),
         )
         if schema is not None:
             with psycopg.connect(self._of(name), autocommit=True) as connection:
