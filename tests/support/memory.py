@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-MEMORY = Path("/dev/shm")  # noqa: S108  the one place of that kind on Linux
+MEMORY = Path("/dev/shm")
 #: Three workers with two servers each take a third of it.
 ROOM = 4 * 2**30
 
