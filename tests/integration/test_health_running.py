@@ -18,6 +18,8 @@ import pytest
 from tierwright.integrations.health_probes import Probe, Probes, ProbeTarget
 from tierwright.integrations.health_rules import Outcome
 from tierwright.integrations.health_running import PROBE_STUCK, Answer, Attempt, Opening, Runner, in_own_loop
+from tierwright.integrations.records import Secrets
+from tierwright.secrets import Hidden
 from tierwright.types import HealthStatus
 
 HEALTHY, TIMED_OUT = Answer(Outcome.HEALTHY), Answer(Outcome.FAILED, "TimeoutError")
@@ -327,10 +329,10 @@ def test_a_failure_after_secrets_were_opened_is_one(run: Any) -> None:
 
 
 def test_a_target_shows_nothing_of_its_configuration() -> None:
-    target = ProbeTarget("acme", "slack", {"channel": "#private"}, lambda: {"token": SECRET})
+    target = ProbeTarget("acme", "slack", {"channel": "#private"}, lambda: Secrets(Hidden({"/token": SECRET})))
     assert repr(target) == "ProbeTarget(tenant_id='acme', integration_key='slack')"
-    assert target.secrets() == {"token": SECRET}
-    assert ProbeTarget("acme", "slack", {}).secrets() == {}
+    assert target.secrets()["token"] == SECRET
+    assert not ProbeTarget("acme", "slack", {}).secrets()
 
 
 #: Ends only if nothing that hangs is waited for; a message of what is raised would be on standard error.

@@ -7,7 +7,7 @@ import io
 import logging
 import pickle
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +171,15 @@ def test_errors_while_opening_do_not_hold_it(engine: Engine) -> None:
         assert SENTINEL not in told(caught.value)
 
 
+def walked(value: object) -> str:
+    """Return a variable as error trackers send it: mappings, lists and sets item by item, all else by its ``repr``."""
+    if isinstance(value, Mapping):
+        return walked([*value.items()])
+    if isinstance(value, list | tuple | set | frozenset):
+        return " ".join(map(walked, value))
+    return repr(value)
+
+
 def test_objects_that_carry_it_do_not_show_it(engine: Engine) -> None:
     configure(engine)
     with Session(engine) as session:
@@ -179,7 +188,12 @@ def test_objects_that_carry_it_do_not_show_it(engine: Engine) -> None:
         secrets, credentials = calls.reveal("acme", "slack"), calls.credentials("acme", "slack")
         row = session.get_one(TenantIntegrationConfig, ("slack", "acme")) if hasattr(session, "get_one") else None
         for each in (secrets, credentials, calls.get("acme", "slack"), hidden(DOCUMENT), Hidden(SENTINEL), row):
-            assert SENTINEL not in f"{each} {each!r}"
+            assert SENTINEL not in f"{each} {each!r} {walked(each)}"
+        assert (
+            dict(secrets) == dict(secrets.items()) == {"/bot_token": SENTINEL, "/oauth/client_secret": SENTINEL + "-2"}
+        )
+        assert (secrets.get("bot_token"), secrets.get("nothing", 5)) == (SENTINEL, 5)
+        assert [*secrets.values()] == [SENTINEL, SENTINEL + "-2"]
         if row is not None:
             assert SENTINEL not in str(row.model_dump())
             assert "#alerts" not in repr(row)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from tierwright.errors import InvalidInput
+from tierwright.integrations.records import Secrets
+from tierwright.secrets.hidden import Hidden
 from tierwright.types import HealthStatus
 
 #: So many runs of one integration's probe may hang before no new one is begun.
@@ -15,8 +17,8 @@ _MOST_STUCK = 32
 _LONGEST_KEY = 100
 
 
-def _no_secrets() -> Mapping[str, Any]:
-    return {}
+def _no_secrets() -> Secrets:
+    return Secrets(Hidden({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,9 @@ class ProbeTarget:
     tenant_id: str
     integration_key: str
     config: Mapping[str, Any] = field(repr=False)
-    _secrets: Callable[[], Mapping[str, Any]] = field(default=_no_secrets, repr=False, compare=False)
+    _secrets: Callable[[], Secrets] = field(default=_no_secrets, repr=False, compare=False)
 
-    def secrets(self) -> Mapping[str, Any]:
+    def secrets(self) -> Secrets:
         """Return the secret part of the configuration, which is decrypted now; empty where none is set.
 
         Raises:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from tierwright.integrations.health_probes import Answered, Probe, ProbeTarget, Stuck
 from tierwright.integrations.health_rules import Outcome
+from tierwright.integrations.records import Secrets
 from tierwright.types import HealthStatus
 
 T = TypeVar("T")
@@ -47,11 +48,11 @@ class Opening:
         open_secrets: does it.
     """
 
-    def __init__(self, open_secrets: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, open_secrets: Callable[[], Secrets]) -> None:
         self._open = open_secrets
         self.trouble: str | None = None
 
-    def __call__(self) -> Mapping[str, Any]:
+    def __call__(self) -> Secrets:
         self.trouble = _TIMED_OUT  # until it returns: whoever holds the key may hang, too
         try:
             found = self._open()

@@ -60,10 +60,12 @@ class ConfigResult(WriteResult):
     secret_version: int = 0
 
 
-class Secrets(Mapping[str, Any]):
+class Secrets:
     """Secrets by their names; ``repr`` shows the names only, and nothing pickles or copies it.
 
-    A name is the secret's JSON Pointer; the first slash may be left out: ``secrets["bot_token"]``.
+    A name is the secret's JSON Pointer; the first slash may be left out: ``secrets["bot_token"]``. It reads as a
+    mapping does, and ``dict(secrets)`` makes a plain one, but it is no ``collections.abc.Mapping``: error trackers
+    write out all that they find in one, whatever its ``repr`` says.
 
     Args:
         values: the secrets by JSON Pointer.
@@ -77,7 +79,10 @@ class Secrets(Mapping[str, Any]):
         self.names = tuple(sorted(values.reveal()))
 
     def __getitem__(self, name: str) -> Any:
-        return self._values.reveal()[canonical(name) if isinstance(name, str) else name]
+        return self._values.reveal()[_canonical(name)]
+
+    def __contains__(self, name: object) -> bool:
+        return _canonical(name) in self._values.reveal()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -85,11 +90,28 @@ class Secrets(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self.names)
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a secret; ``default`` if there is none of that name."""
+        return self._values.reveal().get(_canonical(name), default)
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the names."""
+        return self.names
+
+    def values(self) -> Iterator[Any]:
+        """Yield the secrets, in the order of their names."""
+        return (self[name] for name in self.names)
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Yield names and secrets."""
+        return ((name, self[name]) for name in self.names)
+
     def __repr__(self) -> str:
         return f"<hidden: {', '.join(self.names) or 'nothing'}>"
 
-    __eq__ = object.__eq__  # comparing would tell
-    __hash__ = object.__hash__
+
+def _canonical(name: object) -> Any:
+    return canonical(name) if isinstance(name, str) else name
 
 
 @dataclass(frozen=True, slots=True)
