@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
-from tests.support.integrations import CONFIGS, KEY_1, KEY_2, KEYS, offer, service
+from tests.support.integrations import CONFIGS, KEY_1, KEY_2, KEYS, SCHEMA, offer, service
 from tests.support.registry import history, writer
 from tierwright.errors import (
     AuditContextMissing,
@@ -226,6 +226,19 @@ def test_an_enabled_integration_stays_complete(engine: Engine) -> None:
         service(session).disable("acme", "slack")
         with pytest.raises(ConfigInvalid, match="required"):
             service(session).enable("acme", "slack")
+
+
+def test_what_the_schema_has_marked_since_is_not_used_in_the_clear(engine: Engine) -> None:
+    configure(engine, {**DOCUMENT, "hook": "https://hooks.example/hush"})
+    marked = {**SCHEMA, "properties": {**SCHEMA["properties"], "hook": {"type": "string", "writeOnly": True}}}
+    with Session(engine) as session:
+        writer(session).integrations.change("slack", config_schema=marked)
+        with pytest.raises(SecretInPlainConfig, match="/hook") as caught:
+            service(session).enable("acme", "slack")
+        assert "hush" not in f"{caught.value} {caught.value.details}"
+        service(session).configure("acme", "slack", dict(service(session).get("acme", "slack").config))
+        assert service(session).enable("acme", "slack").changed
+        assert service(session).get("acme", "slack").secret_names == ("/bot_token", "/hook", "/oauth/client_secret")
 
 
 def test_only_who_has_the_feature_may_enable_and_connect(engine: Engine) -> None:

@@ -32,6 +32,7 @@ FOUND: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "behind two": ({"$ref": "#/$defs/o", "$defs": {"o": schema(a={"$ref": "#/$defs/s"}), "s": SECRET}}, ("/a",)),
     "behind an anchor": ({**schema(a={"$ref": "#s"}), "$defs": {"s": {"$anchor": "s", **SECRET}}}, ("/a",)),
     "behind the older keyword": ({**schema(a={"$ref": "#/definitions/s"}), "definitions": {"s": SECRET}}, ("/a",)),
+    "behind a keyword that nobody knows": ({**schema(a={"$ref": "#/x-parts/s"}), "x-parts": {"s": SECRET}}, ("/a",)),
     "one definition for two": (
         {**schema(a={"$ref": "#/$defs/s"}, b={"$ref": "#/$defs/s"}), "$defs": {"s": SECRET}},
         ("/a", "/b"),
@@ -86,6 +87,9 @@ UNHEEDED: dict[str, dict[str, Any]] = {
         **schema(a={"$ref": "#/$defs/x"}),
         "$defs": {"x": schema(y={"$ref": "#/$defs/y"}), "y": schema(x={"$ref": "#/$defs/x"}, t=SECRET)},
     },
+    "an older keyword": {"dependencies": {"a": schema(b=SECRET)}},
+    "an older keyword for lists": schema(a={"additionalItems": SECRET}),
+    "a keyword that nobody knows": schema(a={"x-form": [{"fields": schema(b=SECRET)}]}),
     "everything": SECRET,
     "everything, by reference": {"$ref": "#/$defs/s", "$defs": {"s": SECRET}},
 }
@@ -204,6 +208,14 @@ def test_what_is_wrong_is_told_by_place_and_rule(case: str) -> None:
     assert "hush" not in str(found)
 
 
+def test_many_missing_secrets_do_not_hide_what_is_wrong() -> None:
+    names = [f"s{number}" for number in range(30)]
+    many = schema(a={**schema(**dict.fromkeys(names, SECRET)), "required": names}, port={"type": "integer"})
+    found = ConfigSchema(many).findings({"a": {}, "port": "x"})
+    assert found.problems == (Problem("/port", "type"),)
+    assert len(found.missing) == len(names)
+
+
 def test_keys_that_are_no_names_are_not_repeated() -> None:
     free = ConfigSchema({"additionalProperties": {"type": "integer"}})
     assert free.problems({"no name: hush": "x", "name": "x"}) == (Problem("/*", "type"), Problem("/name", "type"))
@@ -225,11 +237,11 @@ def test_names_of_secrets_are_known_by_their_last_words() -> None:
         "password", "db_password", "dbPassword", "DB-PASSWORD", "passwd", "passphrase", "secret", "clientSecret",
         "webhook.secret", "token", "bot_token", "accessToken", "ACCESS_TOKEN", "token2", "apiKey", "api_key", "APIKey",
         "apikey", "x-api-key", "private_key", "privatekey", "signing-key", "secretAccessKey", "credentials",
-        "encryption_key", "api_keys", "\uff41\uff50\uff49_key",
+        "encryption_key", "api_keys", "smtp_pass", "apiKeyV2", "api_key_v2", "\uff41\uff50\uff49_key",
     )  # fmt: skip
     others = (
         "token_url", "tokenEndpoint", "max_tokens", "public_key", "key", "key_id", "accessKeyId", "secret_name",
-        "password_policy", "channel", "", "123", "tokenizer", "routing_key", "keyboard", "license_key",
+        "password_policy", "channel", "", "123", "tokenizer", "routing_key", "keyboard", "license_key", "v", "compass",
     )  # fmt: skip
     assert [name for name in secrets if not names_a_secret(name)] == []
     assert [name for name in others if names_a_secret(name)] == []

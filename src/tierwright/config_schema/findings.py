@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tierwright.config_schema.keywords import targets_of
@@ -75,12 +74,14 @@ class Checker:
         problems: set[Problem] = set()
         missing: set[str] = set()
         # The references in what was changed still lead into the schema as it was.
-        for error in islice(self._validator.evolve(schema=schema).iter_errors(dict(document)), _MOST):
+        for error in self._validator.evolve(schema=schema).iter_errors(dict(document)):
             lost = self._missing(error)
             if lost:
-                missing |= lost
+                missing |= lost  # however many: they must not stand before what is wrong
             else:
                 problems.add(Problem(shown(tuple(error.absolute_path), self._secrets), error.validator or "false"))
+            if len(problems) == _MOST:
+                break
         return Findings(tuple(sorted(problems)), tuple(sorted(missing)))
 
     def _accepting(self, schema: Any, path: SecretPath, assumed: frozenset[SecretPath]) -> Any:

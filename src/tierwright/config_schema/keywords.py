@@ -28,6 +28,8 @@ _SINGLE = (
 _LISTED = ("allOf", "anyOf", "oneOf", "prefixItems")
 _NAMED = ("$defs", "definitions", "dependentSchemas", "patternProperties", "properties")
 _REFERENCES = ("$ref", "$dynamicRef")
+#: They hold values, not schemas.
+_VALUES = ("const", "default", "enum", "examples")
 #: Their schemas apply to nothing by themselves.
 SHELVES = ("$defs", "definitions")
 #: Their schemas apply to the value that the schema itself is about.
@@ -54,6 +56,12 @@ def parts_of(schema: dict[str, Any]) -> Iterator[Part]:
         else:
             continue
         yield from (Part(keyword, name, each) for name, each in found if isinstance(each, dict))
+
+
+def unknown_in(schema: dict[str, Any]) -> Iterator[Any]:
+    """Yield what a schema holds under keywords that the draft does not know, or not any more (``dependencies``)."""
+    known = {*_SINGLE, *_LISTED, *_NAMED, *_VALUES}
+    return (held for keyword, held in schema.items() if keyword not in known)
 
 
 def targets_of(root: dict[str, Any], schema: dict[str, Any]) -> Iterator[Part]:

@@ -9,9 +9,10 @@ of all. So such a schema is refused.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
-from tierwright.config_schema.keywords import SHELVES, parts_of, targets_of
+from tierwright.config_schema.keywords import SHELVES, parts_of, targets_of, unknown_in
 from tierwright.config_schema.pointers import SecretPath, pointer_of
 from tierwright.errors import InvalidInput
 
@@ -107,6 +108,16 @@ class _Search:
             raise bad_mark(self._what, f'a "writeOnly": true {where}', path)
 
 
+def _marked_in(waiting: list[Any]) -> Iterator[int]:
+    """Yield what is marked in values that nobody takes for schemas; a reference may lead there all the same."""
+    while waiting:
+        held = waiting.pop()
+        if is_marked(held):
+            yield id(held)
+        if isinstance(held, dict | list):
+            waiting.extend(held.values() if isinstance(held, dict) else held)
+
+
 def _marked_and_leading(root: dict[str, Any]) -> tuple[set[int], set[int]]:
     """Return the schemas that are marked, and those from which a marked one can be reached in whatever way."""
     above: dict[int, list[int]] = defaultdict(list)
@@ -120,6 +131,7 @@ def _marked_and_leading(root: dict[str, Any]) -> tuple[set[int], set[int]]:
         seen.add(id(schema))
         if is_marked(schema):
             marked.add(id(schema))
+        marked.update(_marked_in([*unknown_in(schema)]))
         for part in (*parts_of(schema), *targets_of(root, schema)):
             above[id(part.schema)].append(id(schema))
             waiting.append(part.schema)

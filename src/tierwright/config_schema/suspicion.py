@@ -17,6 +17,7 @@ _WORDS = {
     "apikey",
     "credential",
     "credentials",
+    "pass",
     "passcode",
     "passphrase",
     "passwd",
@@ -55,6 +56,8 @@ def names_a_secret(name: str) -> bool:
     """Tell whether a property's name is one that secrets have."""
     plain = unicodedata.normalize("NFKC", name)
     words = [word.lower() for word in _WORD.findall(plain)]
+    if len(words) > 1 and words[-1] == "v":  # api_key_v2: digits are no words
+        words.pop()
     if not words:
         return False
     if words[-1] in _WORDS or _RUN_TOGETHER.search(words[-1]):

@@ -83,8 +83,14 @@ def refuse_unready(schema: ConfigSchema, public: dict[str, Any], stored: Collect
 
     Raises:
         ConfigInvalid: the settings do not fit, or a required secret is missing.
-        SecretInPlainConfig: the settings hold what looks like a secret.
+        SecretInPlainConfig: the settings hold what looks like a secret, or what the schema has marked since.
     """
+    if names := schema.secret_names(public):
+        raise SecretInPlainConfig(
+            f"The config_schema marks what is stored in the clear: {', '.join(names[:5])}.",
+            remedy="Configure it again, so that it is sealed; who has read it meanwhile knows it.",
+            details={"places": list(names)},
+        )
     refuse_plain_secrets(schema, public)
     kept = frozenset(stored) & frozenset(schema.secrets)
     refuse_invalid(schema, Settings(public, Hidden({}), ()), kept, complete=True)
