@@ -204,6 +204,28 @@ def test_a_canary_is_not_made_for_a_key_that_opens_no_secret_under_its_id(migrat
         session.commit()
 
 
+class OutOfReach:
+    """A key management service behind a broken network."""
+
+    active_key_id = "k1"
+
+    def wrap(self, key_id: str, data_key: bytes, context: Any) -> bytes:
+        return OLD.wrap(key_id, data_key, context)
+
+    def unwrap(self, key_id: str, wrapped: bytes, context: Any) -> bytes:
+        raise ConnectionError(key_id)
+
+
+def test_a_key_service_that_is_out_of_reach_is_not_taken_for_a_wrong_key(migrated_engine: Engine) -> None:
+    fill(migrated_engine, 1)
+    with Session(migrated_engine) as session:
+        with pytest.raises(DecryptionFailed, match="ConnectionError"):
+            verify_keys(session, OutOfReach())  # while it looks at what is stored
+        verify_keys(session, OLD)
+        with pytest.raises(DecryptionFailed, match="ConnectionError"):
+            verify_keys(session, OutOfReach())
+
+
 def test_of_two_processes_with_two_keys_of_one_id_the_slower_is_told_at_once(
     postgresql_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,8 @@ def verify_keys(session: Session, keys: KeyProvider, *, create: bool = True) -> 
             and to see the rows of all tenants, because secrets that are under that key already must open.
 
     Raises:
-        DecryptionFailed: a key is another one than the key of its id that was used before.
+        DecryptionFailed: a key is another one than the key of its id that was used before; or the provider failed, then
+            with the class of what it raised as ``cause`` in the details.
         PrivilegeMissing: a canary is to be written, and row-level security hides rows from the current role.
         EnvelopeInvalid: the canary was damaged.
         SecretsNotConfigured: the keys wrap nothing.
@@ -85,10 +86,17 @@ def verify_keys(session: Session, keys: KeyProvider, *, create: bool = True) -> 
 def _check(key_id: str, canary: str, keys: KeyProvider) -> None:
     try:
         text = open_sealed(_decoded(canary), keys, _PLACE)
-    except DecryptionFailed:
+    except DecryptionFailed as error:
+        _refuse_failure(error)
         text = Hidden(b"")
     if text.reveal() != _TEXT:
         raise _another_key(key_id)
+
+
+def _refuse_failure(error: DecryptionFailed) -> None:
+    """Pass on that the provider has failed, which says nothing about the key: its service may be out of reach."""
+    if "cause" in error.details:
+        raise error
 
 
 def _check_rows(connection: Connection, key_id: str, keys: KeyProvider) -> None:
@@ -102,7 +110,10 @@ def _check_rows(connection: Connection, key_id: str, keys: KeyProvider) -> None:
 def _opens(row: Sealed, keys: KeyProvider) -> bool:
     try:
         open_sealed(row.envelope, keys, row.binding)
-    except (DecryptionFailed, EnvelopeInvalid):
+    except EnvelopeInvalid:
+        return False
+    except DecryptionFailed as error:
+        _refuse_failure(error)
         return False
     return True
 
