@@ -268,6 +268,12 @@ def test_the_doctor_finds_ways_round_the_policies(place: Isolated) -> None:
     assert found_by(place, f"GRANT SELECT (licences) ON app_over TO {app}") == {"view-not-isolated"}
     assert found_by(place, "ALTER VIEW app_over SET (security_invoker = true)") == set()
     assert found_by(place, "ALTER VIEW app_view SET (security_invoker = off)") == {"view-not-isolated"}
+    assert found_by(place, "DROP VIEW app_view CASCADE") == set()
+    assert found_by(place, f"ALTER ROLE {app} SET tierwright.tenant_id = 'acme'") == {"tenant-by-default"}
+    assert found_by(place, f"ALTER ROLE {app} SET tierwright.tenant_id = ''") == set()
+    database = f'ALTER DATABASE "{place.root.url.database}"'
+    assert found_by(place, f"{database} SET tierwright.tenant_id = 'acme'") == {"tenant-by-default"}
+    assert found_by(place, f"{database} RESET tierwright.tenant_id") == set()
 
 
 @ONE

@@ -1,4 +1,4 @@
-"""Ways round the policies that the application's roles may have: privileges, partitions and views.
+"""Ways round the policies that the application's roles may have: privileges, partitions, views and a tenant by default.
 
 TRUNCATE and REFERENCES do not ask policies, a trigger runs as whoever fires it, a partition asks its own policies
 instead of its parent's, and a view reads as its owner (https://www.postgresql.org/docs/current/ddl-rowsecurity.html,
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from tierwright.services.row_security import TENANT_TABLES
+from tierwright.services.row_security import SETTING, TENANT_TABLES
 
 _OURS = """
 WITH RECURSIVE ours AS (
@@ -47,6 +47,13 @@ WHERE c.relkind IN ('v', 'm')
        OR has_any_column_privilege(roles.oid, c.oid, 'SELECT, INSERT, UPDATE'))
 ORDER BY 1, 2
 """
+# ALTER ROLE ... SET and ALTER DATABASE ... SET: whoever says no tenant would be that one.
+_DEFAULTS = f"""{_OURS}
+SELECT DISTINCT roles.rolname, roles.rolname::text FROM roles
+JOIN pg_db_role_setting s ON s.setrole IN (0, roles.oid), unnest(s.setconfig) AS said
+WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+  AND lower(split_part(said, '=', 1)) = '{SETTING}' AND said NOT LIKE '%=' ORDER BY 1
+"""
 _WAYS = {
     "privilege-too-wide": (
         _PRIVILEGES,
@@ -62,6 +69,11 @@ _WAYS = {
         _VIEWS,
         "{role} may use this view, which shows it what the view's owner sees: the rows of all tenants.",
         "ALTER VIEW ... SET (security_invoker = true), or revoke it from the role.",
+    ),
+    "tenant-by-default": (
+        _DEFAULTS,
+        "{role} works for a tenant that was set for its connections, where nobody has said for which one.",
+        f"ALTER ROLE ... RESET {SETTING}, or ALTER DATABASE ... RESET {SETTING}.",
     ),
 }
 
