@@ -47,6 +47,7 @@
     │   ├── DocumentChanged
     │   ├── ConfigChanged
     │   ├── Unrecordable
+    │   ├── HistoryProtected
     │   └── LossRefused
     ├── SecretsError                secrets cannot be sealed or opened; rows stay as they are
     │   ├── SecretsNotConfigured
@@ -252,6 +253,10 @@ class ConfigChanged(WriteRefused):
 
 class Unrecordable(WriteRefused):
     """The history could not tell what a statement does, so it was not run."""
+
+
+class HistoryProtected(WriteRefused):
+    """The history of changes is only added to."""
 
 
 class LossRefused(WriteRefused):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import Connection, Engine
 
 from tests.conftest import POSTGRES
+from tests.support import rows
 from tests.support.apart import TABLES, Apart, apart, rows_of, setting, stock
 from tests.support.raw_sql import FORGED, Statement, statements
 from tests.support.two_tenants import PAIRS, act, observed, settle
@@ -36,8 +37,7 @@ def place(request: pytest.FixtureRequest, servers: Any, migrated_templates: Any)
 
 def begin_anew(root: Engine, *tenants: Any) -> None:
     with root.begin() as connection:
-        for table in TABLES:
-            connection.execute(table.delete())
+        rows.remove_all(connection, TABLES)
     for tenant in tenants:
         settle(root, tenant)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import IntegrityError
 
 from tests.migration import support
 from tests.support import rows
@@ -176,16 +177,24 @@ def test_an_audit_log_that_the_host_has_partitioned(postgresql_engine: Engine) -
     with postgresql_engine.begin() as connection:
         for statement in PARTITIONED:
             connection.exec_driver_sql(statement)
-    before = support.dump(postgresql_engine)
-    with pytest.raises(MigrationError, match="feature_audit_log is partitioned") as caught:
-        migrations.upgrade(postgresql_engine)
-    assert support.dump(postgresql_engine) == before
-    by_hand = caught.value.remedy.partition("by hand: ")[2].partition(";")[0]
-    with postgresql_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for statement in (by_hand, *PARTITIONS_INDEX):
-            connection.exec_driver_sql(statement)
+    for name, columns in PARTITIONS_INDEXES.items():
+        before = support.dump(postgresql_engine)
+        with pytest.raises(MigrationError, match=f"feature_audit_log is partitioned, so {name}") as caught:
+            migrations.upgrade(postgresql_engine)
+        assert support.dump(postgresql_engine) == before
+        by_hand = caught.value.remedy.partition("by hand: ")[2].partition(";")[0]
+        with postgresql_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(by_hand)
+            connection.exec_driver_sql(f"CREATE INDEX CONCURRENTLY app_{name} ON app_rest ({columns})")
+            connection.exec_driver_sql(f"ALTER INDEX {name} ATTACH PARTITION app_{name}")
     migrations.upgrade(postgresql_engine)
     assert migrations.check(postgresql_engine).ok
+    with postgresql_engine.begin() as connection:
+        rows.fill(connection)
+    for table in ("feature_audit_log", "app_rest"):  # the triggers of rows are the partitions' too
+        for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET reason = 'x'"):
+            with postgresql_engine.connect() as connection, pytest.raises(IntegrityError, match="only added to"):
+                connection.exec_driver_sql(statement)
     migrations.downgrade(postgresql_engine, "base")
     assert support.dump(postgresql_engine) == empty
 
@@ -198,10 +207,11 @@ PARTITIONED = [
     "CREATE TABLE app_rest PARTITION OF feature_audit_log DEFAULT",
     "DROP TABLE app_old",
 ]
-PARTITIONS_INDEX = [
-    "CREATE INDEX CONCURRENTLY app_rest_key_time ON app_rest (feature_key, performed_at DESC)",
-    "ALTER INDEX idx_feature_audit_key_time ATTACH PARTITION app_rest_key_time",
-]
+PARTITIONS_INDEXES = {
+    "idx_feature_audit_key_time": "feature_key, performed_at DESC",
+    "idx_feature_audit_tenant_time": "tenant_id, performed_at DESC",
+    "idx_feature_audit_entity_time": "entity_type, entity_id, performed_at DESC",
+}
 
 
 def test_a_view_over_a_rebuilt_table_that_is_broken_already_does_no_harm(tmp_path: Path) -> None:

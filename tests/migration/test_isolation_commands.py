@@ -303,6 +303,8 @@ PARTITIONED = [
     "CONSTRAINT pk_feature_audit_log PRIMARY KEY (id, performed_at)) PARTITION BY RANGE (performed_at)",
     "CREATE TABLE app_rest PARTITION OF feature_audit_log DEFAULT",
     "CREATE INDEX idx_feature_audit_key_time ON feature_audit_log (feature_key, performed_at DESC)",
+    "CREATE INDEX idx_feature_audit_tenant_time ON feature_audit_log (tenant_id, performed_at DESC)",
+    "CREATE INDEX idx_feature_audit_entity_time ON feature_audit_log (entity_type, entity_id, performed_at DESC)",
 ]
 
 

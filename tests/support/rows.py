@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import uuid
+from collections.abc import Iterable
 from decimal import Decimal
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlmodel import SQLModel
 
 import tierwright.tables as tables
+from tierwright.audit.passes import Purpose, history_pass
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=dt.UTC)
 
@@ -25,6 +28,16 @@ def fill(connection: Connection) -> None:
     for table, rows in ROWS.items():
         for row in rows:
             connection.execute(SQLModel.metadata.tables[table].insert().values(**row))
+
+
+def remove_all(connection: Connection, tables_: Iterable[sa.Table]) -> None:
+    """Delete the rows of tables, of the history too: it lets go of what is from before its floor."""
+    state = SQLModel.metadata.tables["tierwright_state"]
+    connection.execute(state.insert().values(key="audit_floor", value={"below": "9999-12-31 00:00:00.000000"}))
+    with history_pass(connection, Purpose.MAINTAIN):
+        for table in tables_:
+            connection.execute(table.delete())
+    connection.execute(state.delete().where(state.c.key == "audit_floor"))
 
 
 def contents(engine: Engine) -> dict[str, tuple[int, str]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection, Engine
 
+from tierwright.doctor.history import history_findings
 from tierwright.doctor.report import Finding, Report, Severity
 from tierwright.doctor.rows import row_definitions, row_findings
 from tierwright.doctor.schema import schema_findings
@@ -38,6 +39,7 @@ def examine(
         definitions = row_definitions() if rows else []
         found = [
             *schema_findings(status),
+            *(history_findings(connection) if status.current == status.head else ()),
             *_setting_findings(connection, is_host_engine=isinstance(database, Engine)),
             *_isolation_findings(connection),
             *row_findings(connection, definitions),

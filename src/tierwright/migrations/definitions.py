@@ -6,7 +6,7 @@ put right or refused, never taken for the one that was asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -66,15 +66,22 @@ class Check:
 class Trigger:
     """A trigger, with one complete list of statements that create it per dialect.
 
-    ``create`` maps ``"sqlite"`` and ``"postgresql"`` to statements; the last one is the ``CREATE TRIGGER``, which
-    PostgreSQL is given as ``pg_get_triggerdef`` writes it. ``body`` is the PL/pgSQL of the PostgreSQL function of the
-    trigger's own name, which is then made, compared and dropped with it.
+    ``create`` maps ``"sqlite"`` and ``"postgresql"`` to statements; a dialect that it leaves out has no such trigger,
+    and without any it only names one to remove. The last statement is the ``CREATE TRIGGER``, which PostgreSQL is given
+    as ``pg_get_triggerdef`` writes it. ``body`` is the PL/pgSQL of the PostgreSQL function of the trigger's own name,
+    which is then made, compared and dropped with it. ``needs_sole_key`` says that it guards rows by their primary key
+    from SQLite's REPLACE, and that the table must have no other unique one.
     """
 
     name: str
     table: str
     create: Mapping[str, tuple[str, ...]]
     body: str = ""
+    needs_sole_key: bool = False
+
+    def is_for(self, dialect: str) -> bool:
+        """Tell whether ``dialect`` has this trigger."""
+        return not self.create or dialect in self.create
 
 
 @dataclass(frozen=True)
@@ -92,3 +99,8 @@ class Column:
 
 Constraint = ForeignKey | Check
 Definition = Index | ForeignKey | Check | Trigger | Column
+
+
+def for_dialect(definitions: Iterable[Definition], dialect: str) -> list[Definition]:
+    """Return those of ``definitions`` that ``dialect`` has."""
+    return [each for each in definitions if not isinstance(each, Trigger) or each.is_for(dialect)]

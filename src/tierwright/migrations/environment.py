@@ -18,7 +18,7 @@ from sqlalchemy.schema import MetaData, Table
 
 from tierwright.errors import DatabaseUrlMissing, RevisionUnknown, TierwrightError
 from tierwright.migrations import offline
-from tierwright.migrations.definitions import Definition
+from tierwright.migrations.definitions import Definition, Trigger
 from tierwright.migrations.names import TABLE_NAMES
 from tierwright.migrations.operations import dialect_of
 from tierwright.migrations.options import DROPPED_KEY, OPTIONS_KEY, SURVEYED_KEY, MigrationOptions, options_of
@@ -97,6 +97,8 @@ def _migrate(context: Any, connection: Connection, options: MigrationOptions) ->
     migration = configure(context, connection, options, **settings)
     with context.begin_transaction():
         context.run_migrations()
+    if any(isinstance(step, RevisionStep) for step in steps):
+        _ensure_triggers(context.script, migration)
     if steps and not migration.get_current_heads():
         _drop_version_table(connection, options)
 
@@ -138,10 +140,28 @@ def survey(migration: MigrationContext, steps: Sequence[Any]) -> list[Definition
     return surveyed
 
 
+def ensured(script: ScriptDirectory, revision: str) -> list[Definition]:
+    """Return what the revisions up to ``revision`` ensure; where two define the same object, as the later one does."""
+    applied = reversed(list(script.iterate_revisions(revision, "base")))
+    definitions = [definition for step in applied for definition in getattr(step.module, "ENSURES", ())]
+    return list({(definition.table, definition.name): definition for definition in definitions}.values())
+
+
 def dropped_tables(steps: Sequence[Any]) -> tuple[str, ...]:
     """Return the tables that a run drops on its way down."""
     down = [step for step in steps if isinstance(step, RevisionStep) and not step.is_upgrade]
     return tuple(table for step in down for table in getattr(step.revision.module, "CREATES", ()))
+
+
+def _ensure_triggers(script: ScriptDirectory, migration: MigrationContext) -> None:
+    """Put back the triggers that are gone: on SQLite a batch rebuild, of a revision or of the host, drops them."""
+    guards = [each for head in migration.get_current_heads() for each in ensured(script, head)]
+    dialect = dialect_of(Operations(migration))
+    online = migration.dialect.name == "postgresql"
+    with migration.begin_transaction(_per_migration=online):
+        missing = dialect.missing(each for each in guards if isinstance(each, Trigger))
+        dialect.survey(missing)
+        dialect.ensure(missing)
 
 
 def _drop_version_table(connection: Connection, options: MigrationOptions) -> None:

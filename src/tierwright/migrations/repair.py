@@ -9,8 +9,8 @@ from alembic.operations import Operations
 from sqlalchemy.engine import Connection
 
 from tierwright.errors import MigrationError
+from tierwright.migrations import environment
 from tierwright.migrations.definitions import Definition
-from tierwright.migrations.environment import refuse_unknown
 from tierwright.migrations.names import VERSION_TABLE
 from tierwright.migrations.operations import dialect_of
 from tierwright.migrations.options import OPTIONS_KEY, MigrationOptions, Progress
@@ -58,9 +58,7 @@ def repair(
 
 def ensured(revision: str) -> list[Definition]:
     """Return what the revisions up to ``revision`` ensure; where two define the same object, as the later one does."""
-    applied = reversed(list(chain().iterate_revisions(revision, "base")))
-    definitions = [definition for step in applied for definition in getattr(step.module, "ENSURES", ())]
-    return list({(definition.table, definition.name): definition for definition in definitions}.values())
+    return environment.ensured(chain(), revision)
 
 
 def _current(connection: Connection, options: MigrationOptions) -> str:
@@ -68,7 +66,7 @@ def _current(connection: Connection, options: MigrationOptions) -> str:
     heads = context.get_current_heads()
     revisions = {revision.revision for revision in chain().walk_revisions()}
     ours = [head for head in heads if head in revisions]  # beside them, the heads of a host that merged our chain
-    refuse_unknown(chain(), ours or heads)
+    environment.refuse_unknown(chain(), ours or heads)
     if connection.dialect.name == "postgresql":
         connection.commit()
     if not ours:

@@ -9,6 +9,7 @@ from pydantic import Field
 from sqlmodel import SQLModel
 
 from tierwright.tables import base
+from tierwright.tables.history_guards import keep_history
 from tierwright.tables.inputs import (
     ActionOfAudit,
     EntityId,
@@ -56,8 +57,13 @@ class FeatureAuditLog(SQLModel, table=True):
         base.one_of("chk_feature_audit_entity_type", "entity_type", *AuditEntity),
         base.one_of("chk_feature_audit_action", "action", *AuditAction),
         base.index("idx_feature_audit_key_time", "feature_key", _PERFORMED_AT.desc()),
+        base.index("idx_feature_audit_tenant_time", "tenant_id", _PERFORMED_AT.desc()),
+        base.index("idx_feature_audit_entity_time", "entity_type", "entity_id", _PERFORMED_AT.desc()),
         {"info": dict(base.INFO)},
     )
+
+
+keep_history(FeatureAuditLog)
 
 
 class AuditInput(InputSchema):

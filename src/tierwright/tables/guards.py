@@ -1,10 +1,12 @@
-"""What ``create_all`` has to make beside a table: the trigger that keeps a row with its tenant.
+"""What ``create_all`` has to make beside a table: its triggers.
 
-The chain makes the same in the revision ``e0f1a2b3c4d5``, and a test compares the two.
+The chain makes the same in the revision ``e0f1a2b3c4d5`` (a row stays with its tenant) and in later ones, and a test
+compares the two.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,22 +27,33 @@ _POSTGRESQL = (
     "CREATE TRIGGER {name} BEFORE UPDATE ON {prefix}{table} FOR EACH ROW WHEN (new.tenant_id::text IS DISTINCT FROM "
     "old.tenant_id::text) EXECUTE FUNCTION {prefix}{name}()",
 )
-_CREATE = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}
-_DROP = {"sqlite": (), "postgresql": ("DROP FUNCTION IF EXISTS {prefix}{name}()",)}
+_DROP = {"postgresql": ("DROP FUNCTION IF EXISTS {prefix}{name}()",)}
 
 
 def keep_tenant(model: Any) -> None:
     """Let ``create_all`` make the trigger with the table of a model, and ``drop_all`` drop its function."""
-    for moment, statements in (("after_create", _CREATE), ("after_drop", _DROP)):
-        sa.event.listen(model.__table__, moment, _listener(statements), propagate=True)
+    add_guard(model, f"trg_{model.__table__.name}_keeps_tenant", {"sqlite": _SQLITE, "postgresql": _POSTGRESQL})
 
 
-def _listener(statements: dict[str, tuple[str, ...]]) -> Any:
+def add_guard(model: Any, name: str, create: Mapping[str, tuple[str, ...]]) -> None:
+    """Let ``create_all`` make a trigger with the table of a model, and ``drop_all`` drop the function of its name.
+
+    Args:
+        model: the mapped class.
+        name: the trigger's.
+        create: the statements by dialect, with ``{prefix}`` for a schema and its dot, ``{name}`` and ``{table}``.
+    """
+    drop = {dialect: statements for dialect, statements in _DROP.items() if dialect in create}
+    for moment, statements in (("after_create", create), ("after_drop", drop)):
+        sa.event.listen(model.__table__, moment, _listener(name, statements), propagate=True)
+
+
+def _listener(name: str, statements: Mapping[str, tuple[str, ...]]) -> Any:
     def run(table: sa.Table, connection: sa.Connection, **_: Any) -> None:
         schema = connection.schema_for_object(table)
         prefix = '"' + schema.replace('"', '""') + '".' if schema else ""
         for statement in statements.get(connection.dialect.name, ()):
-            text = statement.format(prefix=prefix, name=f"trg_{table.name}_keeps_tenant", table=table.name)
+            text = statement.format(prefix=prefix, name=name, table=table.name)
             # DDL fills in %(...)s, which a schema may happen to contain.
             connection.execute(sa.DDL(text.replace("%", "%%")))  # type: ignore[no-untyped-call]
 

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from tierwright.errors import MigrationError, ObjectNameTaken, TableNameTaken
 from tierwright.migrations import preflight
-from tierwright.migrations.definitions import Column, Definition
+from tierwright.migrations.definitions import Column, Definition, for_dialect
 from tierwright.migrations.options import DROPPED_KEY, SURVEYED_KEY, MigrationOptions, options_of
 
 
@@ -41,6 +41,10 @@ class Dialect(ABC):
     @abstractmethod
     def discard(self, definitions: Sequence[Definition]) -> None:
         """Remove every object; what is not there is no error."""
+
+    def possible(self, definitions: Iterable[Definition]) -> list[Definition]:
+        """Return those of ``definitions`` that exist on this dialect."""
+        return for_dialect(definitions, self.context.dialect.name)
 
     @abstractmethod
     def missing(self, definitions: Iterable[Definition]) -> list[Definition]:

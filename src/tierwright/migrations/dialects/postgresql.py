@@ -27,7 +27,7 @@ class PostgresqlDialect(Dialect):
 
     def ensure(self, definitions: Sequence[Definition]) -> None:
         if self.context.as_sql:
-            script.ensure(self.operations, definitions)
+            script.ensure(self.operations, self.possible(definitions))
             return
         missing = self.missing(self.lasting(definitions))
         with self.context.autocommit_block():
@@ -36,17 +36,17 @@ class PostgresqlDialect(Dialect):
 
     def discard(self, definitions: Sequence[Definition]) -> None:
         if self.context.as_sql:
-            script.discard(self.operations, definitions)
+            script.discard(self.operations, self.possible(definitions))
             return
         with self.context.autocommit_block():
-            for definition in definitions:
+            for definition in self.possible(definitions):
                 self._discard_one(definition)
 
     def missing(self, definitions: Iterable[Definition]) -> list[Definition]:
-        return [definition for definition in definitions if not self._exists(definition)]
+        return [definition for definition in self.possible(definitions) if not self._exists(definition)]
 
     def render_survey(self, definitions: Sequence[Definition]) -> None:
-        script.survey(self.operations, definitions)
+        script.survey(self.operations, self.possible(definitions))
 
     def dependents(self, tables: Sequence[str]) -> list[str]:
         return catalog.dependents(self.connection, tables)

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tierwright.errors import ForeignKeysEnforced, OfflineUnsupported, RebuildUnsafe
+from tierwright.errors import ForeignKeysEnforced, MigrationError, OfflineUnsupported, RebuildUnsafe
 from tierwright.migrations.definitions import Check, Column, Constraint, Definition, ForeignKey, Index, Trigger
 from tierwright.migrations.dialects import sqlite_sql
 from tierwright.migrations.dialects.base import Dialect, name_taken
-from tierwright.migrations.dialects.sqlite_schema import dependents
+from tierwright.migrations.dialects.sqlite_schema import dependents, other_keys
 
 #: The names of a hidden rowid, which external-content FTS tables of a host refer to; a column may hide each of them.
 ROWID_ALIASES = ("rowid", "_rowid_", "oid")
@@ -38,7 +38,7 @@ class SqliteDialect(Dialect):
 
     def discard(self, definitions: Sequence[Definition]) -> None:
         self._refuse_offline()
-        for definition in definitions:
+        for definition in self.possible(definitions):
             if isinstance(definition, Index | Trigger):
                 self._discard_object(definition)
         for table, constraints in _by_table(definitions).items():
@@ -48,7 +48,7 @@ class SqliteDialect(Dialect):
                 self.operations.drop_column(definition.table, definition.name)
 
     def missing(self, definitions: Iterable[Definition]) -> list[Definition]:
-        return [definition for definition in definitions if not self._exists(definition)]
+        return [definition for definition in self.possible(definitions) if not self._exists(definition)]
 
     def folded_name(self, name: str) -> str:
         return name.lower()
@@ -93,8 +93,21 @@ class SqliteDialect(Dialect):
         return None if found is None else str(found)
 
     def _create_object(self, definition: Index | Trigger) -> None:
+        if isinstance(definition, Trigger) and definition.needs_sole_key:
+            self._refuse_other_keys(definition)
         self.options.announce(f"creating {definition.name} on {definition.table}")
         self.connection.exec_driver_sql(_create_sql(definition))
+
+    def _refuse_other_keys(self, trigger: Trigger) -> None:
+        """REPLACE deletes by any unique key of the table, and asks no trigger about the rows that go."""
+        keys = other_keys(self.connection, trigger.table)
+        if keys:
+            raise MigrationError(
+                f"REPLACE could delete rows of {trigger.table} by {', '.join(keys)}: {trigger.name} cannot prevent it.",
+                remedy="Make it an index that is not unique (DROP INDEX, CREATE INDEX), or rebuild the table without "
+                "that UNIQUE; then run it again.",
+                details={"table": trigger.table, "keys": keys},
+            )
 
     def _discard_object(self, definition: Index | Trigger) -> None:
         if self._object_sql(definition) is not None:

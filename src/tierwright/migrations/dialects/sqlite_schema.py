@@ -57,6 +57,12 @@ def dependents(connection: Connection, tables: Sequence[str]) -> list[str]:
     return found
 
 
+def other_keys(connection: Connection, table: str) -> list[str]:
+    """Return the unique indexes of a table beside the one of its primary key."""
+    indexes = connection.exec_driver_sql(f"PRAGMA index_list({table})").all()
+    return sorted(index.name for index in indexes if index.unique and index.origin != "pk")
+
+
 def _columns(connection: Connection, table: str, source: str) -> dict[str, str]:
     collations = sqlite_sql.column_collations(source)
     return {

@@ -19,10 +19,18 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
-from tierwright.errors import AlreadyExists, InvalidInput, ReferenceUnknown, StillInUse, TierwrightError
+from tierwright.errors import (
+    AlreadyExists,
+    HistoryProtected,
+    InvalidInput,
+    ReferenceUnknown,
+    StillInUse,
+    TierwrightError,
+)
 from tierwright.services.transactions import retry, typed_retries
 from tierwright.tables import TABLE_NAMES
 from tierwright.tables.guards import TENANT_GUARDS
+from tierwright.tables.history_guards import HISTORY_GUARDS
 
 _UNIQUE, _FOREIGN_KEY, _RESTRICT, _CHECK = "23505", "23503", "23001", "23514"
 _SQLITE_KINDS = {
@@ -95,6 +103,12 @@ def _meaning(kind: str | None, name: str | None, is_ours: bool) -> TierwrightErr
         return InvalidInput(
             "A row stays with its tenant.",
             remedy="Delete it, and make it anew under the other tenant.",
+            details=details,
+        )
+    if name in HISTORY_GUARDS:
+        return HistoryProtected(
+            "What was recorded in the history stays as it is.",
+            remedy="Add an entry that says what is right: the history is only added to.",
             details=details,
         )
     if name in _checks():
