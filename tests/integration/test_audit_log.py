@@ -12,6 +12,7 @@ from sqlmodel import Session
 
 from tests.support.asynchronous import run_async
 from tierwright.audit import AsyncAuditLog, AuditEntry, AuditLog, AuditQuestion
+from tierwright.audit.entries import HISTORY
 from tierwright.errors import InvalidInput
 from tierwright.services.history_rows import insert_entries
 from tierwright.types import AuditAction, AuditEntity
@@ -144,3 +145,30 @@ def test_what_cannot_be_meant_is_refused(asked: dict[str, Any]) -> None:
 def test_a_page_that_is_none_is_refused(given: dict[str, Any]) -> None:
     with Session(sa.create_engine("sqlite://")) as session, pytest.raises(InvalidInput):
         AuditLog(session).page(**given)
+
+
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        ({"feature": "a.b"}, "idx_feature_audit_key_time"),
+        ({"tenant": "t1"}, "idx_feature_audit_tenant_time"),
+        ({"entity": "tier", "entity_id": "pro"}, "idx_feature_audit_entity_time"),
+        ({}, "idx_feature_audit_time"),
+        ({"since": START}, "idx_feature_audit_time"),
+    ],
+)
+def test_an_index_finds_and_sorts(migrated_engine: Engine, asked: dict[str, Any], index: str) -> None:
+    question = AuditQuestion(**asked)
+    statement = sa.select(HISTORY).where(sa.true(), *question.conditions()).order_by(*question.order()).limit(5)
+    fill(migrated_engine)
+    with migrated_engine.begin() as connection:
+        is_sqlite = connection.dialect.name == "sqlite"
+        if not is_sqlite:  # of so few rows none is too many
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        text = str(statement.compile(migrated_engine, compile_kwargs={"literal_binds": True}))
+        plan = connection.exec_driver_sql(
+            ("EXPLAIN QUERY PLAN " if is_sqlite else "EXPLAIN ") + text.replace("%", "%%")
+        )
+        shown = "\n".join(map(str, plan))
+    assert index in shown
+    assert "TEMP B-TREE FOR ORDER BY" not in shown

@@ -211,6 +211,7 @@ PARTITIONS_INDEXES = {
     "idx_feature_audit_key_time": "feature_key, performed_at DESC",
     "idx_feature_audit_tenant_time": "tenant_id, performed_at DESC",
     "idx_feature_audit_entity_time": "entity_type, entity_id, performed_at DESC",
+    "idx_feature_audit_time": "performed_at DESC, id DESC",
 }
 
 

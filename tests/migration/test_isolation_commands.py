@@ -305,6 +305,7 @@ PARTITIONED = [
     "CREATE INDEX idx_feature_audit_key_time ON feature_audit_log (feature_key, performed_at DESC)",
     "CREATE INDEX idx_feature_audit_tenant_time ON feature_audit_log (tenant_id, performed_at DESC)",
     "CREATE INDEX idx_feature_audit_entity_time ON feature_audit_log (entity_type, entity_id, performed_at DESC)",
+    "CREATE INDEX idx_feature_audit_time ON feature_audit_log (performed_at DESC, id DESC)",
 ]
 
 

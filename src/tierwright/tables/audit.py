@@ -59,6 +59,7 @@ class FeatureAuditLog(SQLModel, table=True):
         base.index("idx_feature_audit_key_time", "feature_key", _PERFORMED_AT.desc()),
         base.index("idx_feature_audit_tenant_time", "tenant_id", _PERFORMED_AT.desc()),
         base.index("idx_feature_audit_entity_time", "entity_type", "entity_id", _PERFORMED_AT.desc()),
+        base.index("idx_feature_audit_time", _PERFORMED_AT.desc(), sa.text("id DESC")),
         {"info": dict(base.INFO)},
     )
 
