@@ -64,7 +64,7 @@ def test_a_healthy_database_has_no_finding_and_much_was_checked(filled: Engine) 
         "tables": 11,
         "columns": 136,
         "constraints": 31,
-        "indexes": 14,
+        "indexes": 15,
         "triggers": 6,
         "row rules": 23,
     }

@@ -23,9 +23,10 @@ from tierwright.tables.inputs import (
     Prose,
     TenantId,
 )
-from tierwright.types import AuditAction, AuditEntity, UtcDateTime, utc_now
+from tierwright.types import AuditAction, AuditEntity, UtcDateTime, utc_now, uuid7
 
-# Named here because an index sorts it downwards, which only the column itself can say.
+# Named here because an index sorts them downwards, which only the columns themselves can say.
+_ID: sa.Column[UUID] = sa.Column(sa.Uuid(), default=uuid7, nullable=False)
 _PERFORMED_AT: sa.Column[datetime] = sa.Column(
     UtcDateTime(), default=utc_now, server_default=sa.func.current_timestamp(), nullable=False
 )
@@ -36,7 +37,7 @@ class FeatureAuditLog(SQLModel, table=True):
 
     __tablename__ = "feature_audit_log"
 
-    id: UUID = base.id_column()
+    id: UUID = base.over(_ID, default_factory=uuid7)
     entity_type: str = base.text(50)
     entity_id: str = base.key(600)
     tenant_id: str | None = base.key(nullable=True)
@@ -59,7 +60,7 @@ class FeatureAuditLog(SQLModel, table=True):
         base.index("idx_feature_audit_key_time", "feature_key", _PERFORMED_AT.desc()),
         base.index("idx_feature_audit_tenant_time", "tenant_id", _PERFORMED_AT.desc()),
         base.index("idx_feature_audit_entity_time", "entity_type", "entity_id", _PERFORMED_AT.desc()),
-        base.index("idx_feature_audit_time", _PERFORMED_AT.desc(), sa.text("id DESC")),
+        base.index("idx_feature_audit_time", _PERFORMED_AT.desc(), _ID.desc()),
         {"info": dict(base.INFO)},
     )
 
