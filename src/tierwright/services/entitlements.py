@@ -66,8 +66,9 @@ class Entitlements:
         self._session = session
         self._store = store
         self._on_decision = on_decision
-        # Who wants to hear of decisions takes the way on which they are reported.
-        self._view = view_of(session, store if on_decision is None else None)
+        self._view = view_of(session, store)
+        if on_decision is not None:
+            self._view = view_of(None, None)  # nothing at once: decisions are told of on the longer way
 
     def check(self, tenant: str | int | UUID, feature_key: str, *, at: datetime | None = None) -> bool:
         """Return whether the tenant may use the feature; in doubt, False.

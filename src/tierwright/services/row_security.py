@@ -28,7 +28,7 @@ TENANT_TABLES = ("tenant_license", "tenant_feature_override", "tenant_integratio
 _NAME = sa.literal_column(f"'{SETTING}'", sa.Text())
 
 
-class _Regclass(FunctionElement[Any]):
+class Regclass(FunctionElement[Any]):
     """The table of a name, wherever the connection finds our tables (``schema_translate_map``, ``search_path``)."""
 
     inherit_cache = True
@@ -39,15 +39,15 @@ class _Regclass(FunctionElement[Any]):
         self.table = SQLModel.metadata.tables[name]
 
 
-@compiles(_Regclass)
-def _regclass(element: _Regclass, compiler: SQLCompiler, **_: Any) -> str:
+@compiles(Regclass)
+def _regclass(element: Regclass, compiler: SQLCompiler, **_: Any) -> str:
     # The schema is put in when the statement is run, so nothing can be quoted before: PostgreSQL's dollars need none.
     return f"$table${compiler.preparer.format_table(element.table)}$table$::regclass"
 
 
 def is_active(*names: str) -> ColumnElement[bool]:
     """Return whether policies decide which rows of any of these tables the current role sees."""
-    return sa.or_(*(sa.func.row_security_active(_Regclass(name), type_=sa.Boolean()) for name in names))
+    return sa.or_(*(sa.func.row_security_active(Regclass(name), type_=sa.Boolean()) for name in names))
 
 
 def current_tenant() -> ColumnElement[str | None]:
@@ -72,7 +72,7 @@ def unseen(name: str) -> ColumnElement[str | None]:
     role = sa.func.unnest(policies.polroles).column_valued("role")
     belongs = sa.func.pg_has_role(role, sa.literal_column("'USAGE'"))
     admits = sa.exists().where(
-        policies.polrelid == _Regclass(name),
+        policies.polrelid == Regclass(name),
         policies.polname == sa.literal_column(f"'{ADMIN_POLICY}'"),
         sa.func.pg_get_expr(policies.polqual, policies.polrelid) == sa.literal_column("'true'"),
         sa.exists(sa.select(role).where(belongs)),

@@ -8,7 +8,7 @@ connection, which is seen by polling.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ _WRITTEN = "tierwright.written"
 _BUMPED = "tierwright.bumped"
 _OWN = "tierwright.own"
 _VIEWS = "tierwright.views"
+_COMMITTED = "tierwright.committed"
 _NO_ENTRIES: dict[str, Any] = {}
 #: Decisions do not change with the history, nor with our own counters.
 _SILENT = {"feature_audit_log", "tierwright_state"}
@@ -53,13 +54,18 @@ class StoreView:
 
 
 def view_of(session: Session | None, store: SnapshotStore | None) -> StoreView:
-    """Return a session's view of a store; the same one for the same pair."""
-    if session is None or store is None:
+    """Return a session's view of a store; the same one for the same pair.
+
+    A store that the session has not asked before is told what the session has committed.
+    """
+    if session is None or store is None or not hasattr(store, "forget"):  # one answer of it: nobody to be told
         return StoreView(store)
     views: dict[int, StoreView] = session.info.setdefault(_VIEWS, {})
     view = views.get(id(store))
     if view is None:
         view = views[id(store)] = StoreView(store)
+        for word in session.info.get(_COMMITTED, ()):
+            forget(store, word)
         if has_written(session):
             view.entries = _NO_ENTRIES
     return view
@@ -152,10 +158,11 @@ def before_commit(session: Session) -> None:
 
 
 def after_commit(session: Session) -> None:
-    """Have the stores that the session uses forget what it has changed."""
+    """Have the stores that the session uses, or comes to use, forget what it has changed."""
     written = session.info.get(_WRITTEN)
     if not written or session.in_nested_transaction():
         return
+    session.info[_COMMITTED] = set(_announced(written | session.info.get(_COMMITTED, set())))
     for view in session.info.get(_VIEWS, {}).values():
         for word in _announced(written):
             forget(view.store, word)
@@ -187,7 +194,7 @@ def forget(store: SnapshotStore, word: str) -> None:
         store.forget()
 
 
-def _announced(written: set[str]) -> Iterable[str]:
+def _announced(written: set[str]) -> set[str]:
     if EVERYTHING in written:
         return {EVERYTHING}
     return {ALL_TENANTS} if ALL_TENANTS in written or len(written) > _MAX_ANNOUNCED else written

@@ -6,11 +6,12 @@ from enum import IntEnum
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import SQLModel
 
 import tierwright.tables  # noqa: F401  fills the metadata
-from tierwright.services.row_security import current_tenant, hides
+from tierwright.services.row_security import Regclass, current_tenant, hides
 from tierwright.types import UtcDateTime
 
 _tables = SQLModel.metadata.tables
@@ -24,6 +25,7 @@ OVERRIDES = _tables["tenant_feature_override"]
 CATALOG_KEY = "catalog"
 _FIRST, _LAST = "0001-01-02", "9999-12-30"
 _IS_CATALOG = STATE.c.key == sa.literal_column(f"'{CATALOG_KEY}'")
+_SPACE: ColumnElement[str] = sa.literal_column("' '")
 _TENANT_ID = sa.bindparam("tenant_id", type_=sa.String())
 
 
@@ -36,6 +38,7 @@ class Kind(IntEnum):
     GRANT = 3
     LICENSE = 4
     OVERRIDE = 5
+    PLACE = 6
 
 
 def _window(table: Any, dialect: str) -> dict[str, ColumnElement[Any]]:
@@ -200,6 +203,58 @@ def _changed() -> sa.CompoundSelect[Any]:
     return sa.union_all(*catalog, *tenant, state)
 
 
+def _one(column: str, function: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a column of the one row that a function gives."""
+    chosen: ColumnElement[Any] = sa.literal_column(column)
+    return sa.select(chosen).select_from(function).scalar_subquery()
+
+
+def _place(lsn: ColumnElement[Any], timeline: ColumnElement[Any], mark: ColumnElement[Any]) -> sa.Select[Any]:
+    """Return where a PostgreSQL server stands in the write-ahead log, as one row.
+
+    Args:
+        lsn: the position; NULL where the server is not what it is taken for.
+        timeline: the number of its history, in hexadecimal.
+        mark: what it is to be recognised by.
+    """
+    databases = sa.table("pg_database", sa.column("oid"), sa.column("datname"), schema="pg_catalog").c
+    cluster = sa.func.concat_ws(
+        _SPACE,
+        _one("system_identifier", sa.func.pg_control_system()),
+        sa.select(databases.oid).where(databases.datname == sa.func.current_database()).scalar_subquery(),
+        sa.cast(Regclass(STATE.name), postgresql.OID()),
+    )
+    start: ColumnElement[Any] = sa.literal_column("'0/0'::pg_lsn")
+    return _tagged(
+        Kind.PLACE,
+        key=cluster,
+        document=mark,
+        number=sa.cast(sa.func.pg_wal_lsn_diff(lsn, start), sa.BigInteger()),
+        more=sa.func.concat_ws(_SPACE, timeline, sa.func.current_setting(sa.literal_column("'wal_block_size'"))),
+    )
+
+
+def _place_of_primary() -> sa.Select[Any]:
+    """Return the position behind everything that is committed; NULL on a server that is in recovery.
+
+    It is the insert position: what was committed asynchronously is visible before it is written.
+    """
+    lsn = sa.case((sa.not_(sa.func.pg_is_in_recovery()), sa.func.pg_current_wal_insert_lsn()))
+    timeline = sa.func.substr(sa.func.pg_walfile_name(lsn), sa.literal_column("1"), sa.literal_column("8"))
+    return _place(lsn, timeline, _text(sa.func.pg_current_snapshot()))
+
+
+def _place_of_replica() -> sa.Select[Any]:
+    """Return the position up to which everything is replayed; NULL on a server that is not, or no longer, a replica."""
+    lsn = sa.case((sa.func.pg_is_in_recovery(), sa.func.pg_last_wal_replay_lsn()))
+    timelines = (
+        _one("timeline_id", sa.func.pg_control_checkpoint()),
+        _one("min_recovery_end_timeline", sa.func.pg_control_recovery()),
+    )
+    process = sa.func.concat_ws(_SPACE, sa.func.pg_postmaster_start_time(), sa.func.pg_backend_pid())
+    return _place(lsn, sa.func.to_hex(sa.func.greatest(*timelines)), process)
+
+
 #: The whole catalogue and its version.
 CATALOG = sa.union_all(_state(), _features(), _tiers(), _grants())
 #: By dialect: what one tenant holds, and the version of the catalogue.
@@ -207,6 +262,10 @@ TENANT = {
     dialect: sa.union_all(_state_for_tenant(dialect), _licenses(dialect), _overrides(dialect))
     for dialect in ("sqlite", "postgresql")
 }
+#: On PostgreSQL, of a primary and of a replica: where the server stands, and what one tenant holds. The place comes
+#: first, because a primary that reads a table may tidy it, which it writes to the log.
+TENANT_ON_PRIMARY: sa.CompoundSelect[Any] = sa.union_all(_place_of_primary(), *TENANT["postgresql"].selects)
+TENANT_ON_REPLICA: sa.CompoundSelect[Any] = sa.union_all(_place_of_replica(), *TENANT["postgresql"].selects)
 #: By dialect: what one tenant holds, with all of the catalogue that can matter to it.
 EVERYTHING = {
     dialect: sa.union_all(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import Empty, LifoQueue, SimpleQueue
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
@@ -58,35 +59,44 @@ class Reader:
         self._errors: type[Exception] = self.engine.dialect.loaded_dbapi.Error
         self._is_file = self.engine.dialect.name == "sqlite"
         # Of an AsyncEngine too: another engine reads for it, but it knows where its tables are.
-        schemas = getattr(engine, "sync_engine", engine).get_execution_options().get("schema_translate_map")
-        self._tenant = Compiled(self.engine, TENANT[self.engine.dialect.name], schemas)
-        self._catalog = Compiled(self.engine, CATALOG, schemas)
+        self._schemas = getattr(engine, "sync_engine", engine).get_execution_options().get("schema_translate_map")
+        self._tenant = self.compiled(TENANT[self.engine.dialect.name])
+        self._catalog = self.compiled(CATALOG)
         is_isolated = is_active(LICENSES.name, OVERRIDES.name)
-        self._change = Compiled(self.engine, CHANGE.add_columns(is_isolated), schemas)
+        self._change = self.compiled(CHANGE.add_columns(is_isolated))
         #: Whether row-level security was on when it was last heard of: one more statement asks nothing but that.
         self._is_isolated = False
         self._inherited: list[Any] = []
         self._start()
 
-    def tenant(self, tenant_id: str) -> Rows:
+    def tenant(self, tenant_id: str, statement: Compiled | None = None) -> Rows:
         """Return the tagged rows of one tenant, and the version of the catalogue; one statement.
 
         Where row-level security is on, a transaction is told for which tenant it works before the statement, and the
         statement says by itself whether that was so.
 
+        Args:
+            tenant_id: in its canonical form.
+            statement: one that says more, by :meth:`compiled`.
+
         Raises:
             Unreadable: no connection, no answer in time, or an error.
             Unintelligible: a row of this tenant cannot be read, or row-level security hides them all the same.
         """
+        chosen = statement or self._tenant
         if not self._is_isolated:
-            rows = self._ask(lambda connection: self._run(connection, self._tenant, tenant_id))
+            rows = self._ask(lambda connection: self._run(connection, chosen, tenant_id))
             if self._is_file or not _is_hidden(rows):
                 return rows
             self._is_isolated = True
-        rows = self._ask(lambda connection: self._run_isolated(connection, tenant_id))
+        rows = self._ask(lambda connection: self._run_isolated(connection, chosen, tenant_id))
         if _is_hidden(rows):
             raise Unintelligible("Row-level security hides a tenant: the connection does not keep transactions.")
         return rows
+
+    def compiled(self, statement: sa.SelectBase) -> Compiled:
+        """Return a statement as it is asked here."""
+        return Compiled(self.engine, statement, self._schemas)
 
     def catalog(self) -> Rows:
         """Return the tagged rows of the catalogue; one statement.
@@ -111,7 +121,7 @@ class Reader:
 
     def _start(self) -> None:
         #: A place for each connection: the connection itself, or None where there is none yet.
-        self._places: SimpleQueue[Any] = SimpleQueue()
+        self._places: SimpleQueue[Any] | LifoQueue[Any] = SimpleQueue()
         for _ in range(MAX_CONNECTIONS):
             self._places.put(None)
         self._generation = 0
@@ -174,11 +184,11 @@ class Reader:
         cursor.execute(statement.text, statement.parameters(tenant_id))
         return cursor.fetchall()  # type: ignore[no-any-return]
 
-    def _run_isolated(self, connection: Any, tenant_id: str) -> Rows:
+    def _run_isolated(self, connection: Any, statement: Compiled, tenant_id: str) -> Rows:
         """Run the tenant's statement in a transaction that works for the tenant."""
         connection.cursor().execute(_BEGIN)
         [[_, is_isolated]] = self._run(connection, self._change, tenant_id)
-        rows = self._run(connection, self._tenant, tenant_id)
+        rows = self._run(connection, statement, tenant_id)
         connection.cursor().execute(_COMMIT)
         self._is_isolated = bool(is_isolated)
         return rows
@@ -194,9 +204,7 @@ class Reader:
         if not attempt.done.wait(self.timeout):
             attempt.abandon()
             raise Unreadable("The database did not accept a connection in time.")
-        if attempt.error is not None:
-            raise Unreadable("The database did not accept a connection.") from attempt.error
-        return attempt.connection
+        return connection_of(attempt)
 
     def _open(self) -> Any:
         return open_connection(self.engine, self._pool, self.timeout)
@@ -205,6 +213,17 @@ class Reader:
         if connection is not None:
             with suppress(self._errors):  # the other side is gone already
                 connection.close()
+
+
+def connection_of(attempt: Attempt) -> Any:
+    """Return the connection of an attempt that is done.
+
+    Raises:
+        Unreadable: there is none.
+    """
+    if attempt.error is not None:
+        raise Unreadable("The database did not accept a connection.") from attempt.error
+    return attempt.connection
 
 
 def _is_hidden(rows: Rows) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from itertools import islice
 from time import monotonic
 from types import TracebackType
@@ -12,15 +13,16 @@ from typing import Any, Self
 from sqlalchemy.engine import Engine
 
 from tierwright.errors import InvalidInput
-from tierwright.services.reading import tenant_of, version_in
 from tierwright.services.session_state import forget
 from tierwright.store.breaker import RETRY_SECONDS, Breaker
-from tierwright.store.entry import Entry, decided_again, resolved
+from tierwright.store.entry import Entry, decided_again
 from tierwright.store.forking import call_after_fork
 from tierwright.store.known_catalog import KnownCatalog
 from tierwright.store.listener import Listener
+from tierwright.store.loader import Loader
 from tierwright.store.reader import Reader, Unintelligible, Unreadable
 from tierwright.store.refresher import Refresher
+from tierwright.store.replicas import Replicas
 from tierwright.types import canonical_tenant_id
 
 _log = logging.getLogger("tierwright.store")
@@ -40,7 +42,7 @@ class SnapshotStore:
     """Answers about tenants from memory, never older than ``poll_interval`` while the database can be read.
 
     It is safe to use from many threads, and from processes that are forked after it was made. One is enough for a
-    process and database. It reads through at most two connections of its own.
+    process and database. It reads through at most two connections of its own, and two to each replica.
 
     Args:
         engine: where the tables are. An ``AsyncEngine`` is read through the synchronous driver for its URL.
@@ -54,10 +56,14 @@ class SnapshotStore:
         listen: True to hear of changes at once from PostgreSQL (LISTEN), over a connection of its own; or the URL of
             the server itself, where ``engine`` goes through a transaction-pooling proxy.
         heartbeat: seconds within which a listening connection that has died without a word is replaced.
+        replicas: engines of streaming replicas of the same PostgreSQL database, from which tenants may be read.
+        max_lag: seconds by which a replica that is read from may be behind, half of ``poll_interval`` at most. They
+            are a part of ``poll_interval``: an answer is no older with replicas than without.
 
     Raises:
-        StoreUnsupported: an in-memory SQLite database, or ``listen`` on SQLite.
-        InvalidInput: a number of seconds is negative or not finite, or ``max_tenants`` is not at least 1.
+        StoreUnsupported: an in-memory SQLite database; ``listen`` or ``replicas`` on SQLite.
+        InvalidInput: a number of seconds is negative or not finite, ``max_tenants`` is not at least 1, or
+            ``replicas`` is no list.
     """
 
     def __init__(
@@ -71,8 +77,10 @@ class SnapshotStore:
         background: bool = True,
         listen: bool | str = False,
         heartbeat: float = 5.0,
+        replicas: Sequence[Engine | Any] = (),
+        max_lag: float = 1.0,
     ) -> None:
-        for seconds in (poll_interval, max_staleness, timeout, heartbeat):
+        for seconds in (poll_interval, max_staleness, timeout, heartbeat, max_lag):
             if not 0 <= seconds < float("inf"):
                 raise InvalidInput("An interval is a finite number of seconds.", remedy="Pass 0 or more.")
         if max_tenants < 1:
@@ -83,8 +91,11 @@ class SnapshotStore:
         #: By canonical tenant id; always the same object, so that it may be read without asking the store.
         self.entries: dict[str, Entry] = {}
         self._reader = Reader(engine, timeout)
+        lag = min(max_lag, poll_interval / 2)
+        sources = Replicas(self._reader, replicas, lag, timeout) if replicas else None
         self._breaker = Breaker(timeout)
         self._catalog = KnownCatalog(self._reader, self.max_staleness, self._forget_everything)
+        self._loader = Loader(self._reader, sources, self._catalog, poll_interval, self._answered)
         # Reading ahead of an interval that is next to nothing would be reading all the time.
         ahead = background and poll_interval >= _SHORTEST_AHEAD
         self._refresher = Refresher(self.refresh, poll_interval / 2) if ahead else None
@@ -143,6 +154,7 @@ class SnapshotStore:
             self._forget_everything()
             return
         tenant_id = canonical_tenant_id(tenant)
+        self._loader.forget(tenant_id)  # before the epoch: a reading of the new one must know it
         with self._lock:
             self._epochs[hash(tenant_id) % _STRIPES] += 1
             entry = self.entries.get(tenant_id)
@@ -151,6 +163,7 @@ class SnapshotStore:
 
     def forget_tenants(self) -> None:
         """Have every tenant read anew when it is asked for next, but not the catalogue."""
+        self._loader.forget(None)
         with self._lock:
             for stripe in range(_STRIPES):
                 self._epochs[stripe] += 1
@@ -164,7 +177,7 @@ class SnapshotStore:
         if self._listener is not None:
             self._listener.stop()
             self._forget_everything()  # nobody listens for what changes from now on
-        self._reader.close()
+        self._loader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -179,13 +192,12 @@ class SnapshotStore:
         self._reading = [threading.Lock() for _ in range(_STRIPES)]
         #: Counts what was forgotten; a reading that began under another number is not kept.
         self._epochs = [0] * _STRIPES
-        self._times = (float("-inf"), 0.0)
 
     def after_fork(self) -> None:
         """In a child process there are no threads, locks may be held by nobody, and connections are the parent's."""
         self._start()
         self._breaker.after_fork()
-        self._reader.after_fork()
+        self._loader.after_fork()
         self._catalog.after_fork()
         if self._refresher is not None:
             self._refresher.after_fork()
@@ -206,12 +218,19 @@ class SnapshotStore:
     def _last_known(self, tenant_id: str) -> Entry | None:
         """Return the newest answer there is while the database cannot be read, for as long as that is allowed."""
         entry = self.entries.get(tenant_id)
-        if entry is None:
-            return None
+        if entry is None or monotonic() >= entry.read_at + self.max_staleness:
+            entry = self._of_replica(tenant_id)
+            if entry is None:
+                return None
         ends = entry.read_at + self.max_staleness
-        if monotonic() >= ends:
-            return None
         return self._decided_again(tenant_id, entry, min(ends, monotonic() + RETRY_SECONDS))
+
+    def _of_replica(self, tenant_id: str) -> Entry | None:
+        """Return what a replica has of a tenant while the primary cannot be read, if that is not too old."""
+        stripe = hash(tenant_id) % _STRIPES
+        epoch = self._epochs[stripe]
+        entry = self._loader.load_from_replica(tenant_id, self.max_staleness)
+        return entry if entry is not None and self._keep(tenant_id, entry, stripe, epoch) else None
 
     def _decided_again(self, tenant_id: str, entry: Entry, fresh_until: float) -> Entry:
         made = decided_again(entry, fresh_until)
@@ -239,7 +258,6 @@ class SnapshotStore:
         except (Overtaken, Unintelligible):
             self._answered()
             raise
-        self._answered()
         return entry
 
     def _answered(self) -> None:
@@ -252,31 +270,12 @@ class SnapshotStore:
 
     def _loaded(self, tenant_id: str) -> Entry:
         stripe = hash(tenant_id) % _STRIPES
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             epoch = self._epochs[stripe]
-            catalog = self._catalog.current()
-            read_at, read_by = self._reading_times()
-            rows = self._reader.tenant(tenant_id)
-            if version_in(rows) != catalog.version:
-                catalog = self._catalog.newer_than(catalog)
-                if version_in(rows) != catalog.version:
-                    continue
-            entry = resolved(catalog.snapshot, tenant_of(rows), read_at, read_by)
-            if self._keep(tenant_id, entry, stripe, epoch):
+            entry = self._loader.load(tenant_id, may_be_replica=attempt == 0)
+            if entry is not None and self._keep(tenant_id, entry, stripe, epoch):
                 return entry
         raise Overtaken(f"Changes have overtaken {_ATTEMPTS} readings of one tenant.")
-
-    def _reading_times(self) -> tuple[float, float]:
-        """Return when a reading that begins now began, and when it is too old.
-
-        All readings within a moment share the same two numbers, the earlier ones: a hundred thousand entries with
-        numbers of their own would be as much more memory to fetch for each answer.
-        """
-        times = self._times
-        now = monotonic()
-        if not 0 <= now - times[0] < self.poll_interval / 100:
-            times = self._times = (now, now + self.poll_interval)
-        return times
 
     def _keep(self, tenant_id: str, entry: Entry, stripe: int, epoch: int) -> bool:
         with self._lock:
