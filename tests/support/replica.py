@@ -54,6 +54,7 @@ class ReplicaServer(PostgresServer):
     def catch_up(self) -> None:
         """Wait until it has replayed all that the primary has written."""
         with psycopg.connect(_libpq(self._primary), autocommit=True) as connection:
+            connection.execute("SELECT pg_logical_emit_message(true, '', '')")  # its commit writes what is left
             [lsn] = connection.execute("SELECT pg_current_wal_flush_lsn()").fetchone() or ("",)
         self._until(f"SELECT pg_last_wal_replay_lsn() >= '{lsn}'")
 

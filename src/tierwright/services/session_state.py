@@ -58,11 +58,13 @@ def view_of(session: Session | None, store: SnapshotStore | None) -> StoreView:
 
     A store that the session has not asked before is told what the session has committed.
     """
-    if session is None or store is None or not hasattr(store, "forget"):  # one answer of it: nobody to be told
+    if session is None or store is None:
         return StoreView(store)
     views: dict[int, StoreView] = session.info.setdefault(_VIEWS, {})
     view = views.get(id(store))
     if view is None:
+        if not hasattr(store, "forget"):  # one answer of a store: there is nobody to be told
+            return StoreView(store)
         view = views[id(store)] = StoreView(store)
         for word in session.info.get(_COMMITTED, ()):
             forget(store, word)

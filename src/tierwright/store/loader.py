@@ -75,12 +75,8 @@ class Loader:
 
     def forget(self, tenant_id: str | None) -> None:
         """Have a tenant, or without one every tenant, read as of this moment or later, wherever it is read."""
-        if self._replicas is None:
-            return
-        if tenant_id is None:
-            self._replicas.forget_all()
-        else:
-            self._replicas.forget(tenant_id)
+        if self._replicas is not None:
+            self._replicas.from_now_on(tenant_id)
 
     def after_fork(self) -> None:
         """Start anew in a child process, without the parent's connections."""

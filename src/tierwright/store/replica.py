@@ -24,8 +24,8 @@ _log = logging.getLogger("tierwright.store")
 _WAITS = 4
 #: Of so many server processes it is remembered how far they were; behind a proxy there may be many.
 _BACKENDS = 32
-#: A replica that has passed no position at all is left alone for so long.
-_BEHIND_SECONDS = 0.1
+#: A replica that is behind is left alone for so long, and spoken of when that has lasted for so long.
+_BEHIND_SECONDS, _TOLD_SECONDS = 0.1, 1.0
 
 
 class Passed(NamedTuple):
@@ -56,7 +56,7 @@ class Replica(Reader):
         self._attempts: SimpleQueue[Attempt] = SimpleQueue()
         #: By server process: up to where it had replayed. Replaced and never changed, so that a reading can keep it.
         self._replayed: dict[str, int] = {}
-        self._behind_until = 0.0
+        self._behind_until = self._behind_since = 0.0
         self._state = ""
         self._breaker = Breaker(timeout)
         super().__init__(engine, timeout / _WAITS)
@@ -72,17 +72,20 @@ class Replica(Reader):
         """Tell whether it may be asked now; who is told so must do it."""
         return monotonic() >= self._behind_until and self._breaker.may_read()
 
-    def passed(self, tenant_id: str, positions: Positions, since: float) -> Passed | None:
+    def passed(self, tenant_id: str, positions: Positions, since: float, oldest: float) -> Passed | None:
         """Return the rows of a tenant; None where the primary must be asked.
 
         Args:
             tenant_id: in its canonical form.
             positions: of the primary.
             since: everything that was committed before this moment must be in them.
+            oldest: the same for any tenant; a replica that is behind this is left alone for a moment.
         """
         try:
-            found = self._read(tenant_id, positions, since)
-        except (Unreadable, Unintelligible) as error:
+            found = self._read(tenant_id, positions, since, oldest)
+        except Unintelligible:
+            found = None  # it concerns this tenant only, and the primary says so as well
+        except Unreadable as error:
             self._breaker.failed()
             self._say("down", f"cannot be read and is left alone. Cause: {error.__cause__ or error}")
             super().close()  # the other connection need not fail as well
@@ -113,7 +116,7 @@ class Replica(Reader):
         for _ in range(MAX_CONNECTIONS):
             self._places.put(None)
 
-    def _read(self, tenant_id: str, positions: Positions, since: float) -> Passed | None:
+    def _read(self, tenant_id: str, positions: Positions, since: float, oldest: float) -> Passed | None:
         for _ in range(2):
             replayed = self._replayed  # what was known before the statement is sent
             rows = self.tenant(tenant_id, self._placed)
@@ -124,8 +127,8 @@ class Replica(Reader):
                 self._say("", "is read from again.")
                 return Passed(rows, position)
             position = positions.passed_by(place)
-            if position is None or position.read_at < since:
-                self._tell_why(positions, place, position)
+            if position is None or position.read_at < since:  # asked again it would say the same
+                self._leave(positions.is_foreign(place), position is None or position.read_at < oldest)
                 return None
         return None  # another process has answered each time
 
@@ -135,16 +138,21 @@ class Replica(Reader):
         kept = {mark: lsn for mark, lsn in self._replayed.items() if mark != place.mark}
         self._replayed = {**dict(list(kept.items())[1 - _BACKENDS :]), place.mark: place.lsn}
 
-    def _tell_why(self, positions: Positions, place: Place, position: Position | None) -> None:
-        if positions.is_foreign(place):
-            self._say("foreign", "is no replica in recovery of this very database, on the same timeline.")
-        elif position is None:
-            self._say("behind", "is behind.")
-        else:
+    def _leave(self, is_foreign: bool, is_behind: bool) -> None:
+        """Leave it alone for a moment if that is not about one tenant only."""
+        if not is_behind:
             return
-        self._behind_until = monotonic() + _BEHIND_SECONDS
+        now = monotonic()
+        self._behind_until = now + _BEHIND_SECONDS
+        self._behind_since = self._behind_since or now
+        if is_foreign:
+            self._say("foreign", "is no replica in recovery of this very database, on the same timeline.")
+        elif now - self._behind_since >= _TOLD_SECONDS:
+            self._say("behind", "is behind.")
 
     def _say(self, state: str, what: str) -> None:
+        if not state:
+            self._behind_since = 0.0
         if state != self._state:
             self._state = state
             _log.log(logging.WARNING if state else logging.INFO, "Replica %s %s", self._name, what)

@@ -21,8 +21,8 @@ _log = logging.getLogger("tierwright.store")
 
 #: So often within the longest lag a reading goes to the primary, and brings its position along.
 _PER_LAG = 4
-#: Seconds until a primary is asked again that did not tell where it stands.
-_REFUSED_SECONDS = 60.0
+#: Seconds until a primary is asked again that did not say where it stands.
+_WITHOUT_SECONDS = 60.0
 #: So many tenants are known one by one.
 _MAX_TENANTS = 100_000
 _NEVER = float("-inf")
@@ -49,6 +49,7 @@ class Replicas:
         primary: reads from the primary.
         engines: of the replicas.
         max_lag: seconds by which a replica may be behind.
+        poll_interval: seconds after which a reading is too old.
         timeout: seconds that a reading from a replica may take.
 
     Raises:
@@ -56,7 +57,9 @@ class Replicas:
         InvalidInput: ``engines`` is no list.
     """
 
-    def __init__(self, primary: Reader, engines: Sequence[Engine | Any], max_lag: float, timeout: float) -> None:
+    def __init__(
+        self, primary: Reader, engines: Sequence[Engine | Any], *, max_lag: float, poll_interval: float, timeout: float
+    ) -> None:
         if not isinstance(engines, list | tuple):
             raise InvalidInput("`replicas` is no list of engines.", remedy="Write replicas=[engine].")
         if primary.engine.dialect.name != "postgresql":
@@ -67,6 +70,7 @@ class Replicas:
         self._placed_statement = primary.compiled(TENANT_ON_PRIMARY)
         self._replicas = [Replica(engine, timeout) for engine in engines]
         self._max_lag = max_lag
+        self._poll_interval = poll_interval
         self._positions = Positions()
         self._turn = 0
         #: When a reading brings the primary's position along next.
@@ -107,8 +111,8 @@ class Replicas:
             rows = self._primary.tenant(tenant_id)
         else:
             self._due_at = monotonic() + self._max_lag / _PER_LAG  # the others need not ask as well
-            rows = self._placed(tenant_id, times)
-        self.forget(tenant_id)
+            rows = self._placed(tenant_id)
+        self.from_now_on(tenant_id)
         return Reading(rows, times, True)
 
     def of_replica(self, tenant_id: str, max_lag: float) -> Reading | None:
@@ -118,30 +122,28 @@ class Replicas:
             tenant_id: in its canonical form.
             max_lag: seconds by which it may be behind.
         """
-        since = max(monotonic() - max_lag, self._since(tenant_id))
+        oldest = monotonic() - max_lag
+        since = max(oldest, self._since(tenant_id))
         if self._positions.newest_at < since:
             return None
         for replica in self._in_turn():
             if not replica.may_be_asked():
                 continue
-            found = replica.passed(tenant_id, self._positions, since)
+            found = replica.passed(tenant_id, self._positions, since, oldest)
             if found is None:
                 return None  # whoever waited for one replica in vain is not made to wait for the next
-            self.forget(tenant_id)
+            self.from_now_on(tenant_id)
             return Reading(found.rows, (found.position.read_at, found.position.read_by), False)
         return None
 
-    def forget(self, tenant_id: str) -> None:
-        """Have a tenant read as of this moment or later."""
+    def from_now_on(self, tenant_id: str | None) -> None:
+        """Have a tenant, or without one every tenant, read as of this moment or later."""
         with self._lock:
-            if len(self._lately) >= _MAX_TENANTS:
+            if tenant_id is None or len(self._lately) >= _MAX_TENANTS:
                 self._all_since = monotonic()
                 self._lately, self._before = {}, {}
-            self._lately[tenant_id] = monotonic()
-
-    def forget_all(self) -> None:
-        """Have every tenant read as of this moment or later."""
-        self._all_since = monotonic()
+            else:
+                self._lately[tenant_id] = monotonic()
 
     def after_fork(self) -> None:
         """Start anew in a child process; what is known stays."""
@@ -163,20 +165,27 @@ class Replicas:
         self._turn = first = (self._turn + 1) % len(self._replicas)
         return self._replicas[first:] + self._replicas[:first]
 
-    def _placed(self, tenant_id: str, times: Times) -> Rows:
+    def _placed(self, tenant_id: str) -> Rows:
+        """Read a tenant from the primary, and where that stands."""
+        began = monotonic()
         try:
             rows = self._primary.tenant(tenant_id, self._placed_statement)
         except Unreadable as error:
             if not _is_refused(error.__cause__):
                 raise
-            _log.warning("The primary does not say where it stands, so no replica is asked. Cause: %s", error.__cause__)
-            self._due_at = monotonic() + _REFUSED_SECONDS
+            self._do_without(str(error.__cause__))
             return self._primary.tenant(tenant_id)
         place = place_in(rows)
-        if place.lsn is not None:
-            self._positions.note(place.history, Position(place.lsn, *times, place.mark))
+        if place.lsn is None:
+            self._do_without("it is in recovery")
+        else:
+            self._positions.note(place.history, Position(place.lsn, began, began + self._poll_interval, place.mark))
             self._turn_over()
         return rows
+
+    def _do_without(self, why: str) -> None:
+        self._due_at = monotonic() + _WITHOUT_SECONDS
+        _log.warning("The primary does not say where it stands, so no replica is asked for a while. Cause: %s", why)
 
     def _turn_over(self) -> None:
         """Let go of moments that are before every position that is known: whoever has passed one shows all of them."""

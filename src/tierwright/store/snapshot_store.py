@@ -92,7 +92,8 @@ class SnapshotStore:
         self.entries: dict[str, Entry] = {}
         self._reader = Reader(engine, timeout)
         lag = min(max_lag, poll_interval / 2)
-        sources = Replicas(self._reader, replicas, lag, timeout) if replicas else None
+        options = {"max_lag": lag, "poll_interval": poll_interval, "timeout": timeout}
+        sources = Replicas(self._reader, replicas, **options) if replicas else None
         self._breaker = Breaker(timeout)
         self._catalog = KnownCatalog(self._reader, self.max_staleness, self._forget_everything)
         self._loader = Loader(self._reader, sources, self._catalog, poll_interval, self._answered)
@@ -228,9 +229,10 @@ class SnapshotStore:
     def _of_replica(self, tenant_id: str) -> Entry | None:
         """Return what a replica has of a tenant while the primary cannot be read, if that is not too old."""
         stripe = hash(tenant_id) % _STRIPES
-        epoch = self._epochs[stripe]
-        entry = self._loader.load_from_replica(tenant_id, self.max_staleness)
-        return entry if entry is not None and self._keep(tenant_id, entry, stripe, epoch) else None
+        with self._reading[stripe]:  # else it could come after, and take the place of, a later reading
+            epoch = self._epochs[stripe]
+            entry = self._loader.load_from_replica(tenant_id, self.max_staleness)
+            return entry if entry is not None and self._keep(tenant_id, entry, stripe, epoch) else None
 
     def _decided_again(self, tenant_id: str, entry: Entry, fresh_until: float) -> Entry:
         made = decided_again(entry, fresh_until)
