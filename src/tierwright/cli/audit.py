@@ -13,10 +13,11 @@ from uuid import UUID
 import typer
 from sqlalchemy.orm import Session
 
-from tierwright.audit import AuditEntry, AuditLog, AuditQuestion
+from tierwright.audit import AuditEntry, AuditLog, AuditQuestion, erase_person
 from tierwright.cli import audit_options as asked
-from tierwright.cli import database, options, output
+from tierwright.cli import database, inputs, options, output
 from tierwright.cli.audit_formats import Format, as_dict, print_entry, print_line, write_entries
+from tierwright.errors import InvalidInput
 from tierwright.types import utc_now
 
 app = typer.Typer(
@@ -112,6 +113,39 @@ def export(
         with database.reading_session(url, schema) as session:
             count = write_entries(AuditLog(session).stream(replace(question, oldest_first=True)), format_, to)
     typer.echo(f"{count:,} entries", err=True)
+
+
+@app.command()
+def erase(
+    person: Annotated[str | None, typer.Option("--person", metavar="ACTOR", help="As the history names them.")] = None,
+    ip_address: Annotated[
+        str | None, typer.Option("--ip-address", help="An address, where no person is named.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and change nothing.")] = False,
+    yes: options.Yes = False,
+    actor: options.Actor = None,
+    reason: options.Reason = None,
+    url: options.Url = None,
+    schema: options.Schema = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Take a person out of the history; what was done stays. Exit code 1 if nobody of that name is in it."""
+    with output.reported_errors(as_json=as_json):
+        if (person is None) == (ip_address is None):
+            raise InvalidInput("Exactly one is to be named.", remedy="Give --person or --ip-address.")
+        by = inputs.author(actor, reason)
+        with database.writing(url, schema) as sessions:
+            found = erase_person(sessions, actor=person, ip_address=ip_address, by=by, dry_run=True)
+            if not dry_run and found.total:
+                if not yes:
+                    typer.confirm(f"This cannot be undone: {found.total} row(s). Go on?", abort=True, err=True)
+                found = erase_person(sessions, actor=person, ip_address=ip_address, by=by)
+    if as_json:
+        output.print_json({"rows": dict(found.rows), "dry_run": dry_run})
+    else:
+        for table, rows in found.rows.items():
+            output.line(f"  {table}", f"{rows} row(s)", widths=(30,))
+    raise typer.Exit(0 if found.total else output.REFUSED)
 
 
 def _following(session: Session, question: AuditQuestion, known: dict[UUID, AuditEntry]) -> Iterator[AuditEntry]:

@@ -12,7 +12,7 @@ from sqlmodel import SQLModel
 
 import tierwright.tables  # noqa: F401  fills the metadata
 from tierwright.services.row_security import Regclass, current_tenant, hides
-from tierwright.types import UtcDateTime
+from tierwright.types import AuditEntity, UtcDateTime
 
 _tables = SQLModel.metadata.tables
 STATE = _tables["tierwright_state"]
@@ -21,8 +21,11 @@ TIERS = _tables["license_tier"]
 GRANTS = _tables["license_tier_features"]
 LICENSES = _tables["tenant_license"]
 OVERRIDES = _tables["tenant_feature_override"]
+HISTORY = _tables["feature_audit_log"]
 
 CATALOG_KEY = "catalog"
+#: What entries about a tenant are about where its decisions change with them.
+_DECIDING = (AuditEntity.TENANT_LICENSE, AuditEntity.TENANT_OVERRIDE, AuditEntity.TENANT)
 _FIRST, _LAST = "0001-01-02", "9999-12-30"
 _IS_CATALOG = STATE.c.key == sa.literal_column(f"'{CATALOG_KEY}'")
 _SPACE: ColumnElement[str] = sa.literal_column("' '")
@@ -199,8 +202,16 @@ def _changed() -> sa.CompoundSelect[Any]:
         _moment(sa.func.max(table.c.updated_at)).where(table.c.tenant_id == _TENANT_ID)
         for table in (LICENSES, OVERRIDES)
     ]
+    # What was deleted, by a purge for instance, is in the history alone; an index has it in this order.
+    log = HISTORY.c
+    gone = (
+        _moment(log.performed_at)
+        .where(log.tenant_id == _TENANT_ID, log.entity_type.in_(_DECIDING))
+        .order_by(log.performed_at.desc())
+        .limit(1)
+    )
     state = _moment(sa.cast(sa.null(), UtcDateTime()), _text(STATE.c.value)).where(STATE.c.key == CATALOG_KEY)
-    return sa.union_all(*catalog, *tenant, state)
+    return sa.union_all(*catalog, *tenant, sa.select(gone.subquery()), state)
 
 
 def _one(column: str, function: ColumnElement[Any]) -> ColumnElement[Any]:
