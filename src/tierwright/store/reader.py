@@ -109,10 +109,13 @@ class Reader:
     def close(self) -> None:
         """Close the connections; one in use is closed when it comes back, and a later question makes new ones."""
         self._generation += 1
-        for _ in range(MAX_CONNECTIONS):
-            with suppress(Empty):
-                self._close(self._places.get_nowait())
-                self._places.put(None)
+        kept: list[Any] = []
+        with suppress(Empty):  # all of them first: what is put back could come again
+            while len(kept) < MAX_CONNECTIONS:
+                kept.append(self._places.get_nowait())
+        for connection in kept:
+            self._close(connection)
+            self._places.put(None)
 
     def after_fork(self) -> None:
         """Start anew in a child process; the parent's connections are kept untouched, because closing says goodbye."""
