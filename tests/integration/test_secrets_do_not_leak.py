@@ -18,8 +18,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, SQLModel
 
 from tests.migration.support import pg_dump
-from tests.support.integrations import KEY_2, KEYS, offer, service
-from tierwright.errors import InvalidInput, TierwrightError
+from tests.support.integrations import KEY_2, KEYS, SCHEMA, offer, service
+from tests.support.registry import writer
+from tierwright.errors import InvalidInput, SecretInPlainConfig, TierwrightError
 from tierwright.integrations.settings import hidden
 from tierwright.secrets import Hidden, KeyRing
 from tierwright.tables import TenantIntegrationConfig
@@ -160,6 +161,16 @@ def test_what_the_database_refuses_does_not_hold_it(engine: Engine) -> None:
             connection.exec_driver_sql("ALTER TABLE tenant_integration_configs ADD CHECK (config_version > 1)")
     with pytest.raises((InvalidInput, IntegrityError)) as caught:
         configure(engine)
+    assert SENTINEL not in told(caught.value)
+
+
+def test_what_is_stored_in_the_clear_and_marked_since_is_in_no_error(engine: Engine) -> None:
+    configure(engine, {**DOCUMENT, "hook": SENTINEL + "-3"})
+    marked = {**SCHEMA, "properties": {**SCHEMA["properties"], "hook": {"type": "string", "writeOnly": True}}}
+    with Session(engine) as session:
+        writer(session).integrations.change("slack", config_schema=marked)
+        with pytest.raises(SecretInPlainConfig, match="/hook") as caught:
+            service(session).enable("acme", "slack")
     assert SENTINEL not in told(caught.value)
 
 

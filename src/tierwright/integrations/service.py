@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from tierwright.config_schema import ConfigSchema
+from tierwright.config_schema.shield import shielded
 from tierwright.integrations import rows
 from tierwright.integrations.configuring import configured
 from tierwright.integrations.permission import refuse_denied
@@ -156,7 +157,8 @@ class TenantIntegrations:
         with self._write(tenant, integration, expected_version, actor, reason) as write:
             row = write.existing()
             refuse_denied(self._session, write.registered, row.tenant_id)
-            refuse_unready(ConfigSchema.of(write.registered.config_schema), row.config, names_in(row.sealed))
+            schema = ConfigSchema.of(write.registered.config_schema)
+            shielded(lambda: refuse_unready(schema, row.config, names_in(row.sealed)))
             return write.switched(True)
 
     def disable(
@@ -190,7 +192,7 @@ class TenantIntegrations:
         actor: str | None = None,
         reason: str | None = None,
     ) -> ConfigResult:
-        """Delete settings and secrets of an integration.
+        """Delete settings and secrets of an integration; where it is configured anew, the versions begin at 1 again.
 
         Args:
             tenant, integration, expected_version, actor, reason: as in :meth:`configure`.
