@@ -55,14 +55,23 @@ def configure(engine: Engine, document: Any = DOCUMENT, keys: Any = KEYS, **opti
         session.commit()
 
 
+def walked(value: object) -> str:
+    """Return a variable as error trackers send it: mappings, lists and sets item by item, all else by its ``repr``."""
+    if isinstance(value, Mapping):
+        return walked([*value.items()])
+    if isinstance(value, list | tuple | set | frozenset):
+        return " ".join(map(walked, value))
+    return repr(value)
+
+
 def told(error: BaseException) -> str:
     """Return a traceback with the variables of every frame that is not of this file, as error trackers send it."""
     found, seen = [], [error]
     while seen:
         each = seen.pop()
         found += [str(each), repr(each), repr(each.args), str(getattr(each, "details", ""))]
-        frames = traceback.TracebackException.from_exception(each, capture_locals=True).stack
-        found += [f"{frame.filename} {frame.locals}" for frame in frames if frame.filename != __file__]
+        frames = [frame for frame, _ in traceback.walk_tb(each.__traceback__)]
+        found += [walked(frame.f_locals) for frame in frames if frame.f_code.co_filename != __file__]
         seen += [follower for follower in (each.__cause__, each.__context__) if follower is not None]
     return "\n".join(found)
 
@@ -180,15 +189,6 @@ def test_errors_while_opening_do_not_hold_it(engine: Engine) -> None:
         with Session(engine) as session, pytest.raises(TierwrightError) as caught:
             service(session, keys).reveal("acme", "slack")
         assert SENTINEL not in told(caught.value)
-
-
-def walked(value: object) -> str:
-    """Return a variable as error trackers send it: mappings, lists and sets item by item, all else by its ``repr``."""
-    if isinstance(value, Mapping):
-        return walked([*value.items()])
-    if isinstance(value, list | tuple | set | frozenset):
-        return " ".join(map(walked, value))
-    return repr(value)
 
 
 def test_objects_that_carry_it_do_not_show_it(engine: Engine) -> None:
