@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -171,6 +172,13 @@ def test_settings_that_were_removed_and_made_anew_get_no_result(engine: Engine) 
     assert row_of(engine).config_version == version, "only the version would not tell"
     assert (check.superseded, check.written) == (True, False)
     assert health_of(engine) == (None, 0, 0)
+
+
+def test_connections_may_have_different_time_zones(engine: Engine) -> None:
+    zones = cycle(("UTC", "Asia/Kolkata"))
+    if engine.dialect.name == "postgresql":
+        event.listen(engine, "begin", lambda each: each.exec_driver_sql(f"SET LOCAL TIME ZONE '{next(zones)}'"))
+    assert all(check.written for check in check_health(engine, probing(lambda _: None)).checks)
 
 
 def test_of_two_checks_at_once_the_second_result_is_dropped(engine: Engine) -> None:

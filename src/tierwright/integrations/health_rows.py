@@ -9,6 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import SQLModel
 
 import tierwright.tables  # noqa: F401  fills the metadata
@@ -21,9 +24,29 @@ _CONFIGS = SQLModel.metadata.tables["tenant_integration_configs"]
 _REGISTRY = SQLModel.metadata.tables["integration_registry"]
 _ROW = _CONFIGS.c
 _KEY = (_ROW.integration_key, _ROW.tenant_id)
-#: Tells settings from others that were removed: their versions may be the same. As text, because what a host has
-#: inserted on SQLite may be written otherwise than a parameter.
-_MADE_AT = sa.cast(_ROW.created_at, sa.Text())
+
+
+class _AsText(FunctionElement[str]):
+    """A moment as text that compares: as SQLite has it, where a host may have written it otherwise than a parameter."""
+
+    inherit_cache = True
+    type = sa.Text()
+    name = "moment_as_text"
+
+
+@compiles(_AsText)
+def _as_text(element: _AsText, compiler: SQLCompiler, **options: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **options)} AS TEXT)"
+
+
+@compiles(_AsText, "postgresql")
+def _as_seconds(element: _AsText, compiler: SQLCompiler, **options: Any) -> str:
+    # PostgreSQL would write it in the time zone of the connection, which may be another one at the next statement.
+    return f"CAST(EXTRACT(EPOCH FROM {compiler.process(element.clauses, **options)}) AS TEXT)"
+
+
+#: Tells settings from others that were removed: their versions may be the same.
+_MADE_AT = _AsText(_ROW.created_at)
 _COLUMNS = (
     *_KEY,
     _ROW.config,
