@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.engine import Connection, Engine
 
 from tierwright.doctor.history import history_findings
+from tierwright.doctor.key_lists import key_list_findings
 from tierwright.doctor.report import Finding, Report, Severity
 from tierwright.doctor.rows import row_definitions, row_findings
 from tierwright.doctor.schema import schema_findings
@@ -15,6 +16,7 @@ from tierwright.isolation import isolation_findings
 from tierwright.migrations import VERSION_TABLE, catalog
 from tierwright.migrations.reading import reading_connection
 from tierwright.migrations.status import read_status
+from tierwright.services.key_lists.rules import LISTS
 
 
 def examine(
@@ -43,11 +45,13 @@ def examine(
             *_setting_findings(connection, is_host_engine=isinstance(database, Engine)),
             *_isolation_findings(connection),
             *row_findings(connection, definitions),
+            *(key_list_findings(connection) if rows else ()),
         ]
     expected = catalog.expected(status.dialect)
     checked = {"tables": len(expected)}
     checked |= {kind: sum(len(table[kind]) for table in expected.values()) for kind in catalog.KINDS}
     checked["row rules"] = len(definitions)
+    checked["lists of keys"] = sum(map(len, LISTS.values())) if rows else 0
     return Report(
         dialect=status.dialect,
         current=status.current,

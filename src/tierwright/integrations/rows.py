@@ -16,6 +16,7 @@ from tierwright.errors import EnvelopeInvalid, NotFound, ReferenceUnknown
 from tierwright.integrations.records import TenantIntegration
 from tierwright.integrations.sealing import names_in
 from tierwright.secrets.envelope import Binding
+from tierwright.services.reading import keys_of
 from tierwright.services.registry.rows import not_found
 from tierwright.services.sealed_column import SEALED
 from tierwright.services.session_state import connection_of, mark_written
@@ -91,16 +92,13 @@ class Integration:
 
     key: str
     feature_key: str
-    required_features: Any
+    required_features: tuple[str, ...]
     config_schema: dict[str, Any] = field(repr=False)
     is_active: bool
 
     def needed_features(self) -> tuple[str, ...]:
         """Return the features without which a tenant may not use it; a list that is none is never granted."""
-        required = self.required_features
-        if not isinstance(required, list) or not all(isinstance(key, str) for key in required):
-            required = [""]
-        return (self.feature_key, *required)
+        return (self.feature_key, *self.required_features)
 
 
 def integration(connection: Connection, key: str) -> Integration:
@@ -110,7 +108,8 @@ def integration(connection: Connection, key: str) -> Integration:
         ReferenceUnknown: it does not say anything.
     """
     table = _REGISTRY.c
-    columns = (table.integration_key, table.feature_key, table.required_features, table.config_schema, table.is_active)
+    required = sa.cast(table.required_features, sa.Text())
+    columns = (table.integration_key, table.feature_key, required, table.config_schema, table.is_active)
     row = connection.execute(sa.select(*columns).where(table.integration_key == key)).one_or_none()
     if row is None:
         raise ReferenceUnknown(
@@ -118,7 +117,7 @@ def integration(connection: Connection, key: str) -> Integration:
             remedy="Create it first (Registry.integrations), or correct the key.",
             details={"unknown": [key]},
         )
-    return Integration(row[0], row[1], row[2], row[3] if isinstance(row[3], dict) else {}, row[4])
+    return Integration(row[0], row[1], keys_of(row[2]), row[3] if isinstance(row[3], dict) else {}, row[4])
 
 
 def unconfigured(tenant_id: str, key: str) -> NotFound:

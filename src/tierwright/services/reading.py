@@ -195,6 +195,11 @@ def keys_of(document: str) -> tuple[str, ...]:
     return _known_keys(document) if len(document) <= _SHORT else _keys(document)
 
 
+def is_readable(keys: tuple[str, ...]) -> bool:
+    """Tell whether :func:`keys_of` could read a list."""
+    return keys != _UNREADABLE
+
+
 def _feature(key: str, depends_on: str, default: str, is_premium: Any, is_active: Any, conflicts_with: str) -> Feature:
     needed, excluded = keys_of(depends_on), keys_of(conflicts_with)
     if excluded == _UNREADABLE:

@@ -16,6 +16,7 @@ from sqlmodel import SQLModel
 import tierwright.tables  # noqa: F401  fills the metadata
 from tierwright.resolution.decision import Decision
 from tierwright.services.hidden_rows import HiddenRows, seen
+from tierwright.services.reading import keys_of
 from tierwright.services.row_security import current_tenant, hides
 from tierwright.services.session_state import connection_of
 from tierwright.types import HealthStatus
@@ -108,7 +109,7 @@ _SELECT_COMPONENTS = (
         _COMPONENTS.component_key,
         _COMPONENTS.display_name,
         _COMPONENTS.feature_key,
-        _COMPONENTS.required_features,
+        sa.cast(_COMPONENTS.required_features, sa.Text()).label("required_features"),
         _COMPONENTS.category,
         _COMPONENTS.is_beta,
     )
@@ -120,7 +121,7 @@ _SELECT_INTEGRATIONS = (
         _INTEGRATIONS.integration_key,
         _INTEGRATIONS.integration_name,
         _INTEGRATIONS.feature_key,
-        _INTEGRATIONS.required_features,
+        sa.cast(_INTEGRATIONS.required_features, sa.Text()).label("required_features"),
         _INTEGRATIONS.category,
         _INTEGRATIONS.is_beta,
         _CONFIGS.is_enabled,
@@ -215,10 +216,7 @@ def _configured(connection: Connection, tenant_id: str) -> Sequence[Any]:
 
 def _needed(row: Any) -> tuple[str, ...]:
     """Return the features that a component or integration needs; what is no list of keys is a key that nobody has."""
-    required = row.required_features
-    if not isinstance(required, list) or not all(isinstance(key, str) for key in required):
-        required = [""]
-    return (*([] if row.feature_key is None else [row.feature_key]), *required)
+    return (*([] if row.feature_key is None else [row.feature_key]), *keys_of(row.required_features))
 
 
 def _locked_or_available(

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Mapper, ORMExecuteState, Session, SessionTransaction
 
 from tierwright.services import session_state
 from tierwright.services.catalog_version import bump_catalog, commits_by_itself
+from tierwright.services.key_lists.checking import refuse_by_itself
 from tierwright.services.recording import bulk_methods, flushes
 from tierwright.services.recording.statements import recorder
 from tierwright.services.session_state import after_commit as after_commit
@@ -21,6 +22,7 @@ from tierwright.services.session_state import before_commit as before_commit
 
 def before_insert(_mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     """Take the lock of the catalogue before one of its rows is written."""
+    refuse_by_itself(connection, target)
     session_state.before_row(connection, target)
 
 
@@ -32,6 +34,7 @@ def after_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> No
 
 def before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     """Take the lock, and note how the row is."""
+    refuse_by_itself(connection, target)
     session_state.before_row(connection, target)
     flushes.changing(mapper, connection, target)
 
@@ -43,6 +46,7 @@ def after_update(_mapper: Mapper[Any], connection: Connection, target: Any) -> N
 
 def before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     """Take the lock, and note how the row was."""
+    refuse_by_itself(connection, target, is_going=True)
     session_state.before_row(connection, target)
     flushes.changing(mapper, connection, target, is_going=True)
 

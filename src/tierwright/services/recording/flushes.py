@@ -7,6 +7,7 @@ taken from objects: not after a lost update, nor with SQL expressions, server de
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -15,11 +16,15 @@ from sqlalchemy.orm import Mapper, Session, object_session
 
 from tierwright.services.audit import note_all
 from tierwright.services.catalog_version import lock_file
+from tierwright.services.key_lists.checking import refuse_bad_lists
+from tierwright.services.key_lists.rules import LISTS, Written
 from tierwright.services.recording.described import DESCRIBED, Described, Identity, Seen
 from tierwright.services.session_state import is_own_write
 
 _TOUCHED = "tierwright.touched"
 _GRANTS = DESCRIBED["license_tier_features"]
+#: A row before and after.
+Change = tuple[Seen | None, Seen | None]
 
 
 class _Touched(NamedTuple):
@@ -56,12 +61,23 @@ def changing(mapper: Mapper[Any], connection: Connection, target: Any, *, is_goi
 
 
 def flushed(session: Session) -> None:
-    """Write the entries about what a flush has done."""
+    """Look at what a flush has done, and write the entries about it.
+
+    Raises:
+        InvalidInput, WriteRefused: lists of feature keys break the catalogue; the flush is rolled back.
+    """
     touched: list[_Touched] = session.info.pop(_TOUCHED, [])
     groups: defaultdict[tuple[Described, Connection], list[_Touched]] = defaultdict(list)
     for each in touched:
         groups[each.described, each.connection].append(each)
-    entries = [entry for group, rows in groups.items() for entry in _entries(*group, rows)]
+    changes = {group: _changes(*group, rows) for group, rows in groups.items()}
+    _check_lists(changes)
+    entries = [
+        entry
+        for (described, _), pairs in changes.items()
+        for before, after in pairs
+        for entry in described.changes(before, after)
+    ]
     if entries:
         note_all(session, entries)
 
@@ -82,7 +98,8 @@ def _primary_key(grant: Seen) -> tuple[Any, ...]:
     return (grant.values["id"],)
 
 
-def _entries(described: Described, connection: Connection, rows: list[_Touched]) -> list[dict[str, Any]]:
+def _changes(described: Described, connection: Connection, rows: list[_Touched]) -> list[Change]:
+    """Return each row as it was before the flush, and as it is now."""
     mapper: Any = None
     wanted: list[tuple[tuple[Any, ...], Seen | None]] = []
     for row in rows:
@@ -93,7 +110,23 @@ def _entries(described: Described, connection: Connection, rows: list[_Touched])
     firsts: dict[Identity, Seen | None] = {}
     for key, before in wanted:
         firsts.setdefault(tuple(map(str, key)), before)  # an object may be written twice in one flush
-    return [entry for key, before in firsts.items() for entry in described.changes(before, found.get(key))]
+    return [(before, found.get(key)) for key, before in firsts.items()]
+
+
+def _check_lists(changes: dict[tuple[Described, Connection], list[Change]]) -> None:
+    """Hold the lists to their rules: as they are stored, whatever the objects or the listeners of a host say."""
+    written: defaultdict[Connection, list[Written]] = defaultdict(list)
+    for (described, connection), pairs in changes.items():
+        if described.table.name in LISTS:
+            written[connection] += [
+                Written(described.table.name, _values(before), _values(after)) for before, after in pairs
+            ]
+    for connection, rows in written.items():
+        refuse_bad_lists(connection, rows)
+
+
+def _values(seen: Seen | None) -> Mapping[str, Any] | None:
+    return None if seen is None else seen.values
 
 
 def _described(mapper: Mapper[Any]) -> Described:

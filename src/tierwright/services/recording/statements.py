@@ -5,7 +5,7 @@ An update or a delete is narrowed to the rows that were read, so that none chang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,8 +15,10 @@ from sqlalchemy.orm import ORMExecuteState
 from tierwright.errors import Unrecordable
 from tierwright.services.audit import note_all
 from tierwright.services.catalog_version import lock_file
+from tierwright.services.key_lists.checking import refuse_bad_lists
 from tierwright.services.recording.described import DESCRIBED, Described, Identity, Seen
 from tierwright.services.recording.flushes import grants_of
+from tierwright.services.recording.written_lists import lists_changed, lists_made, values_of
 from tierwright.types import uuid7
 
 #: What a statement may write at most: it is held in memory, and named in a condition.
@@ -61,15 +63,17 @@ def _inserting(state: ORMExecuteState, described: Described) -> Run:
         raise _refused(described, "it does something else where a row is there already")
     if statement._multi_values:
         raise _refused(described, "its rows are in values(); pass them as parameters: execute(insert(...), rows)")
-    own = {getattr(name, "key", name): getattr(value, "value", value) for name, value in _values_of(statement)}
+    own = {getattr(name, "key", name): getattr(value, "value", value) for name, value in values_of(statement)}
     parameters: Any = state.parameters
     given = list(parameters) if state.is_executemany else [parameters or {}]
     rows = [{**own, **row} for row in given]
     _refuse_many(described, len(rows))
     missing = [_missing(described, row) for row in rows]
     identities = [_identity(described, {**row, **more}) for row, more in zip(rows, missing, strict=True)]
+    written = lists_made(described, rows)
 
     def run() -> Result[Any]:
+        refuse_bad_lists(_connection(state), written)
         if state.is_executemany:
             result = state.invoke_statement(params=missing)
         else:
@@ -80,10 +84,6 @@ def _inserting(state: ORMExecuteState, described: Described) -> Run:
         return result
 
     return run
-
-
-def _values_of(statement: Any) -> Iterable[tuple[Any, Any]]:
-    return (statement._values or {}).items()  # of values(), by column or by name
 
 
 def _missing(described: Described, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,6 +125,7 @@ def _run_narrowed(state: ORMExecuteState, described: Described) -> Result[Any]:
     lock_file(connection)
     before = described.locked(connection, where.limit(MOST_ROWS + 1), state.parameters)
     _refuse_many(described, len(before))
+    refuse_bad_lists(connection, lists_changed(state, described, before))
     return _recorded(
         state, described, before, statement.where(described.is_one_of([_key(described, seen) for seen in before]))
     )
@@ -136,6 +137,7 @@ def _run_by_key(state: ORMExecuteState, described: Described, identities: list[t
     connection = _connection(state)
     lock_file(connection)
     before = described.locked(connection, described.select().where(described.is_one_of(identities)))
+    refuse_bad_lists(connection, lists_changed(state, described, before))
     return _recorded(state, described, before, state.statement)
 
 
