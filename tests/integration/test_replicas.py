@@ -553,6 +553,15 @@ def test_behind_a_proxy_that_pools_transactions_each_server_process_proves_for_i
         store.close()
 
 
+def test_engines_that_name_a_schema_are_read_there(
+    tenants: list[str], make: Any, engine: Engine, behind: Engine
+) -> None:
+    there = {"schema_translate_map": {None: "public"}}
+    store = make(behind.execution_options(**there), primary=engine.execution_options(**there))
+    assert all(allowed(store, tenant) for tenant in tenants)
+    until_read(store)
+
+
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_children_of_a_fork_read_the_replica_over_connections_of_their_own(tenants: list[str], make: Any) -> None:
     store = make()
