@@ -16,8 +16,9 @@ from sqlalchemy.pool import StaticPool
 from sqlmodel import Session
 
 from tests.support import catalogue
+from tests.support.asynchronous import run_async
 from tests.support.catalogue import TABLES
-from tierwright import Entitlements, Reason, SnapshotStore
+from tierwright import AsyncEntitlements, Entitlements, Reason, SnapshotStore
 from tierwright.errors import InvalidInput, SessionMissing, StoreUnsupported
 from tierwright.services.catalog_version import bump_catalog
 from tierwright.tables import TenantFeatureOverrideInput
@@ -139,6 +140,43 @@ def test_a_commit_is_seen_at_once_by_the_session_that_made_it_and_by_its_store(e
         session.commit()
         assert own.check("acme", "f.b")
     assert allowed(store, key="f.b")
+
+
+def test_a_store_that_is_first_asked_after_a_commit_knows_of_it(engine: Engine, make: Any) -> None:
+    store = make()
+    assert not allowed(store, key="f.b")
+    with Session(engine) as session:
+        session.add(override_row())
+        session.commit()
+        assert Entitlements(session, store=store).check("acme", "f.b")
+
+
+def test_whoever_is_told_of_decisions_is_told_of_those_after_its_commit(engine: Engine, make: Any) -> None:
+    store, told = make(), []
+    with Session(engine) as session:
+        own = Entitlements(session, store=store, on_decision=lambda _, decision: told.append(decision.enabled))
+        own.check("acme", "f.b")
+        session.add(override_row())
+        session.flush()
+        own.check("acme", "f.b")
+        session.commit()
+        own.check("acme", "f.b")
+    assert told == [False, True, True]
+
+
+def test_an_asynchronous_session_that_has_asked_for_resources_commits_as_any_other(engine: Engine, make: Any) -> None:
+    store = make()
+
+    async def work(session: Any) -> None:
+        asked = AsyncEntitlements(session, store=store)
+        for _ in range(3):
+            assert await asked.models("acme") == ()
+        await session.run_sync(lambda synchronous: synchronous.add(override_row()))
+        await session.commit()
+        assert await asked.check("acme", "f.b")
+        assert len(session.sync_session.info["tierwright.views"]) == 1
+
+    run_async(engine, work)
 
 
 def test_a_savepoint_that_is_released_does_not_make_its_writes_known(engine: Engine, make: Any) -> None:

@@ -51,6 +51,8 @@ def test_a_position_that_arrives_late_takes_nothing_back() -> None:
     positions = known((10, 1.0), (20, 2.0))
     positions.note(ONE, Position(15, 1.5, 6.5, "a"))
     assert positions.passed_by(place(20)) == Position(20, 2.0, 7.0, "20:")
+    positions.note(OTHER, Position(99, 1.5, 6.5, "a"))  # of a server that was the primary once
+    assert positions.passed_by(place(20)) == Position(20, 2.0, 7.0, "20:")
     assert positions.oldest_at == 1.0
 
 

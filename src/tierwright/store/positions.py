@@ -57,11 +57,9 @@ class Positions:
         """
         with self._lock:
             known, held = self._held
-            if known != history:
-                held = ()
-            elif held and position.read_at <= held[-1].read_at:
-                return  # it says no more than what is known
-            elif held and position.lsn < held[-1].lsn:
+            if held and position.read_at <= held[-1].read_at:
+                return  # what is known says more, and moments before it may have been let go of
+            if held and (known != history or position.lsn < held[-1].lsn):
                 held = ()
             elif held and position.snapshot == held[-1].snapshot:
                 # Nothing was committed since. What else is in the log, nobody may have sent to a replica yet.

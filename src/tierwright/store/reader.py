@@ -34,6 +34,10 @@ class Unreadable(Exception):
     """The database could not be read now; the driver's error is the cause."""
 
 
+class Busy(Unreadable):
+    """All connections have been in use for as long as one may wait."""
+
+
 class Unintelligible(Exception):
     """The database answered with something that is no answer; it concerns nothing but this question."""
 
@@ -135,7 +139,7 @@ class Reader:
         try:
             kept = self._places.get(timeout=self.timeout)
         except Empty:
-            raise Unreadable("The store's connections are all waiting for the database.") from None
+            raise Busy("The store's connections are all waiting for the database.") from None
         generation, connection = self._generation, None
         try:
             connection, rows = self._asked(kept, question)

@@ -16,7 +16,7 @@ from tierwright.store.breaker import Breaker
 from tierwright.store.connecting import Attempt
 from tierwright.store.place import Place, place_in
 from tierwright.store.positions import Position, Positions
-from tierwright.store.reader import MAX_CONNECTIONS, Reader, Rows, Unintelligible, Unreadable, connection_of
+from tierwright.store.reader import MAX_CONNECTIONS, Busy, Reader, Rows, Unintelligible, Unreadable, connection_of
 
 _log = logging.getLogger("tierwright.store")
 
@@ -83,6 +83,8 @@ class Replica(Reader):
         """
         try:
             found = self._read(tenant_id, positions, since, oldest)
+        except Busy:
+            return None  # that is no reason to leave it alone
         except Unintelligible:
             found = None  # it concerns this tenant only, and the primary says so as well
         except Unreadable as error:
