@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
+from tests.support import cli
 from tierwright import migrations
-from tierwright.cli.app import app
 
 
 def run(*arguments: str, url: str | None = None, answer: str | None = None) -> Result:
     """Run the command as an operator does."""
-    return CliRunner().invoke(app, [*arguments, *(["--url", url] if url else [])], input=answer)
+    return cli.invoke(*arguments, url=url, text=answer)
 
 
 def test_upgrade_status_doctor_downgrade(database_url: str) -> None:

@@ -13,10 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 from sqlmodel import SQLModel
-from typer.testing import CliRunner
 
+from tests.support.cli import invoke
 from tierwright import AuditContext, Entitlements, Reason, Registry, SnapshotStore, Source
-from tierwright.cli.app import app
 from tierwright.store.reader import Unreadable
 from tierwright.testing import seed
 from tierwright.types import utc_now
@@ -305,7 +304,7 @@ def test_the_command_line_says_that_everybody_has_it(plan: Engine, way: str) -> 
         feature = "f.base"
         write(plan, lambda registry: registry.tiers.change("free", is_default=True))
     url = plan.url.render_as_string(hide_password=False)
-    found = CliRunner().invoke(app, ["tenants", "--with", feature, "--url", url])
+    found = invoke("tenants", "--with", feature, url=url)
     assert found.exit_code == 0, found.output
     assert "everybody" in found.output.lower() or "every tenant" in found.output.lower(), found.output
     assert "acme" in found.output

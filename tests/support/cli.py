@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from datetime import timedelta
 from typing import Any
 
+import typer.main
+import typer.testing
 from sqlalchemy.engine import Engine
 from sqlmodel import Session
 from typer.testing import CliRunner, Result
@@ -14,10 +17,19 @@ from tests.support.registry import OFF, ON, feature, integer, seed, tier, writer
 from tierwright.cli.app import app
 from tierwright.types import utc_now
 
+# Typer's runner inspects all seventy commands again for each run, which takes longer than most of them.
+typer.testing._get_command = functools.cache(typer.main.get_command)
+
+
+def invoke(*arguments: str, url: str | None = None, text: str | None = None) -> Result:
+    """Run the command, however it ends."""
+    given = [*arguments, *(["--url", url] if url else [])]
+    return CliRunner().invoke(app, given, input=text)
+
 
 def run(*arguments: str, url: str | None = None, text: str | None = None, exit_code: int | None = 0) -> Result:
     """Run the command, and check how it ends."""
-    result = CliRunner().invoke(app, [*arguments, *(["--url", url] if url else [])], input=text)
+    result = invoke(*arguments, url=url, text=text)
     assert exit_code is None or result.exit_code == exit_code, (result.output, result.exception)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert "Traceback" not in result.output
