@@ -210,6 +210,25 @@ def test_the_api_finds_its_tenant_through_a_pool_that_is_shared(place: Isolated)
     engine.dispose()
 
 
+def test_a_temporary_table_that_was_left_on_a_connection_tells_the_next_tenant_nothing(place: Isolated) -> None:
+    pool = place.engine(place.app, pool_size=1, max_overflow=0)  # every session has the same connection
+    with pool.begin() as connection:
+        in_context(connection, "acme")
+        connection.exec_driver_sql("CREATE TEMP TABLE tenant_license AS SELECT * FROM tenant_license")
+        connection.exec_driver_sql("UPDATE tenant_license SET tenant_id = 'globex'")
+    with Session(pool) as session:
+        with pytest.raises(EntitlementsUnavailable):
+            Entitlements(session).evaluate_all("globex")
+        session.rollback()
+        with pytest.raises(IsolationRefused):
+            service(session).list("globex")
+        session.rollback()
+        session.connection().exec_driver_sql("DROP TABLE pg_temp.tenant_license")
+        assert Entitlements(session).evaluate_all("globex")
+        assert service(session).list("globex") is not None
+    pool.dispose()
+
+
 def test_a_store_never_takes_hidden_rows_for_no_licence(place: Isolated) -> None:
     engine = place.engine(place.app)
     with SnapshotStore(engine, poll_interval=0.05, background=False) as store:

@@ -51,5 +51,6 @@ def seen(connection: Connection, tenant_id: str, question: Callable[[], T]) -> T
     except (HiddenRows, TransactionMissing) as error:
         raise EntitlementsUnavailable(
             "Row-level security hides what the tenant holds, and the connection cannot be told whom it works for.",
-            remedy="Give the session an engine with transactions: no AUTOCOMMIT, no proxy that pools statements.",
+            remedy="Give the session an engine with transactions: no AUTOCOMMIT, no proxy that pools statements, no "
+            "temporary tables of our names.",
         ) from error

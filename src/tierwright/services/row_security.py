@@ -16,7 +16,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import SQLModel
 
-import tierwright.tables  # noqa: F401  fills the metadata
+from tierwright.tables import TABLE_NAMES
 
 #: The setting that names the tenant; NULL or empty is none.
 SETTING = "tierwright.tenant_id"
@@ -50,6 +50,21 @@ def is_active(*names: str) -> ColumnElement[bool]:
     return sa.or_(*(sa.func.row_security_active(Regclass(name), type_=sa.Boolean()) for name in names))
 
 
+def is_shadowed() -> ColumnElement[bool]:
+    """Return whether a temporary table of this connection may stand before one of ours.
+
+    PostgreSQL looks among those first, whatever the ``search_path`` says, unless that names ``pg_temp``. One that was
+    left behind on a connection of a pool would tell the next tenant what another one wrote into it.
+    """
+    tables = sa.table("pg_class", *map(sa.column, ("relnamespace", "relname")), schema="pg_catalog").c
+    ours = sa.exists().where(
+        tables.relnamespace == sa.func.pg_my_temp_schema(),
+        tables.relname.in_([sa.literal_column(f"'{name}'") for name in TABLE_NAMES]),
+    )
+    # A connection that never made a temporary table has no such schema, and asks nothing further.
+    return sa.case((sa.func.pg_my_temp_schema() == sa.literal_column("0"), sa.false()), else_=ours)
+
+
 def current_tenant() -> ColumnElement[str | None]:
     """Return the tenant that the transaction is about."""
     return sa.func.current_setting(_NAME, sa.literal_column("true"), type_=sa.Text())
@@ -60,8 +75,11 @@ CHANGE = sa.select(sa.func.set_config(_NAME, sa.bindparam("tenant_id", type_=sa.
 
 
 def hides(tenant_id: ColumnElement[str], *names: str) -> ColumnElement[bool]:
-    """Return whether a tenant's rows in any of these tables may be hidden: the transaction is about another one."""
-    return sa.and_(is_active(*names), current_tenant().is_distinct_from(tenant_id))
+    """Return whether a tenant's rows in any of these tables may be hidden: the transaction is about another one.
+
+    Or whether other rows may be shown in their place.
+    """
+    return sa.or_(sa.and_(is_active(*names), current_tenant().is_distinct_from(tenant_id)), is_shadowed())
 
 
 def unseen(name: str) -> ColumnElement[str | None]:

@@ -18,9 +18,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.orm import Session
 
-from tierwright.errors import PrivilegeMissing, SessionMissing, TransactionMissing
+from tierwright.errors import IsolationRefused, PrivilegeMissing, SessionMissing, TransactionMissing
 from tierwright.services.catalog_version import commits_by_itself
-from tierwright.services.row_security import CHANGE, TENANT_TABLES, current_tenant, is_active, unseen
+from tierwright.services.row_security import CHANGE, TENANT_TABLES, current_tenant, is_active, is_shadowed, unseen
 from tierwright.services.session_state import connection_of
 from tierwright.types import canonical_tenant_id
 
@@ -28,16 +28,27 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 #: What to ask for with a statement that comes anyway, in place of one more: the columns of a :class:`Context`.
-CONTEXT = (is_active(*TENANT_TABLES).label("is_active"), current_tenant().label("tenant_id"))
+CONTEXT = (
+    is_active(*TENANT_TABLES).label("is_active"),
+    current_tenant().label("tenant_id"),
+    is_shadowed().label("is_shadowed"),
+)
 _CONTEXT = sa.select(*CONTEXT)
 _UNSEEN = sa.select(*(unseen(name).label(name) for name in TENANT_TABLES))
 
 
 class Context(NamedTuple):
-    """What a connection says of itself: whether policies decide what it sees, and for which tenant it works."""
+    """What a connection says of itself.
+
+    Attributes:
+        is_active: whether policies decide what it sees.
+        tenant_id: for which tenant it works.
+        is_shadowed: whether a temporary table stands before one of ours.
+    """
 
     is_active: bool
     tenant_id: str | None
+    is_shadowed: bool = False
 
 
 @contextmanager
@@ -54,11 +65,17 @@ def tenant_scope(connection: Connection, tenant_id: str, context: Context | None
 
     Raises:
         TransactionMissing: row-level security is on, and the connection has no transactions (AUTOCOMMIT).
+        IsolationRefused: a temporary table of the connection stands before one of ours.
     """
     if connection.dialect.name != "postgresql":
         yield
         return
     before = context or Context(*connection.execute(_CONTEXT).one())
+    if before.is_shadowed:
+        raise IsolationRefused(
+            "A temporary table of this connection stands before a table of tierwright.",
+            remedy="Close the connection. REVOKE TEMPORARY ON DATABASE ... FROM PUBLIC lets nobody make one.",
+        )
     if not before.is_active or before.tenant_id == tenant_id:
         yield
         return

@@ -65,7 +65,7 @@ def _lock_tenant(connection: Connection, tenant_id: str) -> Context | None:
     if connection.dialect.name == "postgresql":
         lock = sa.func.pg_advisory_xact_lock(_tenant_hash(tenant_id))
         statement = sa.select(*CONTEXT, lock).where(~sa.exists(_NO_LICENSES))
-        return Context(*connection.execute(statement).one()[:2])
+        return Context(*connection.execute(statement).one()[: len(CONTEXT)])
     lock_file(connection)
     return None
 
