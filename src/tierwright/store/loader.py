@@ -9,7 +9,7 @@ from tierwright.services.reading import tenant_of, version_in
 from tierwright.store.entry import Entry, resolved
 from tierwright.store.known_catalog import KnownCatalog
 from tierwright.store.reader import Reader
-from tierwright.store.replicas import Reading, Replicas, Times
+from tierwright.store.replicas import Replicas, Times
 
 
 class Loader:
@@ -50,13 +50,21 @@ class Loader:
             Unintelligible: a row of this tenant cannot be read.
         """
         catalog = self._catalog.current()
-        reading = self._read(tenant_id, may_be_replica)
-        version = version_in(reading.rows)
-        if version != catalog.version and reading.is_of_primary:
-            catalog = self._catalog.newer_than(catalog)
+        read_at, read_by = times = self._reading_times()
+        if self._replicas is None:
+            rows, is_of_primary = self._reader.tenant(tenant_id), True
+        else:
+            read = self._replicas.tenant if may_be_replica else self._replicas.of_primary
+            rows, (read_at, read_by), is_of_primary = read(tenant_id, times)
+        if is_of_primary:
+            self._answered()
+        version = version_in(rows)
         if version != catalog.version:
-            return None
-        return resolved(catalog.snapshot, tenant_of(reading.rows), *reading.times)
+            if is_of_primary:
+                catalog = self._catalog.newer_than(catalog)
+            if version != catalog.version:
+                return None
+        return resolved(catalog.snapshot, tenant_of(rows), read_at, read_by)
 
     def load_from_replica(self, tenant_id: str, max_lag: float) -> Entry | None:
         """Return a tenant's decisions by a replica and the catalogue that is known; None where there are none.
@@ -89,18 +97,6 @@ class Loader:
         self._reader.close()
         if self._replicas is not None:
             self._replicas.close()
-
-    def _read(self, tenant_id: str, may_be_replica: bool) -> Reading:
-        times = self._reading_times()
-        if self._replicas is None:
-            reading = Reading(self._reader.tenant(tenant_id), times, True)
-        elif may_be_replica:
-            reading = self._replicas.tenant(tenant_id, times)
-        else:
-            reading = self._replicas.of_primary(tenant_id, times)
-        if reading.is_of_primary:
-            self._answered()
-        return reading
 
     def _reading_times(self) -> Times:
         """Return when a reading that begins now began, and when it is too old.
