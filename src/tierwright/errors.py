@@ -42,6 +42,7 @@
     │   ├── PrerequisiteBroken
     │   ├── ConflictRefused
     │   ├── TierClosed
+    │   ├── TierDeleted
     │   ├── StillInUse
     │   ├── CatalogChanged
     │   ├── DocumentChanged
@@ -233,6 +234,10 @@ class ConflictRefused(WriteRefused):
 
 class TierClosed(WriteRefused):
     """The tier takes no new tenants."""
+
+
+class TierDeleted(WriteRefused):
+    """The tier was deleted: nobody can get it any more."""
 
 
 class StillInUse(WriteRefused):

@@ -303,9 +303,9 @@ def test_values_that_tenants_hold_stop_another_type(session: Session) -> None:
 
 def test_what_was_wrong_before_stays_as_it_is(session: Session) -> None:
     apply(session, small(), **WHO)
-    raw = session.connection()  # past the session, which would refuse it
-    raw.execute(TABLES["feature_registry"].update().filter_by(feature_key="a.one").values(depends_on=["a.gone"]))
-    raw.execute(
+    past = session.connection()  # past the session, which refuses it
+    past.execute(TABLES["feature_registry"].update().filter_by(feature_key="a.one").values(depends_on=["a.gone"]))
+    past.execute(
         TABLES["component_registry"]
         .insert()
         .values(component_key="c", component_name="c", display_name="c", category="x", required_features=["a.gone"])

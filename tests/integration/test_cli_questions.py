@@ -31,6 +31,7 @@ DECISION = [
     "tier_key",
     "expires_at",
     "blocked_by",
+    "tier_deleted",
 ]
 
 

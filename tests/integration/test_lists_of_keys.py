@@ -26,7 +26,7 @@ ROWS = {
     "component": ("canvas", "required_features"),
     "integration": ("slack", "required_features"),
 }
-MALFORMED = ("a.one", {"a.one": 1}, ["a.one", 7], ["A.One"], ["a.one", "a.one"])
+MALFORMED = ("a.one", ["a.one", 7])
 
 
 @pytest.fixture

@@ -43,12 +43,12 @@ def refused(kind: type[TierwrightError], code: str, *engines: Engine) -> Iterato
 
 
 def _row_counts(engine: Engine) -> dict[str, int]:
-    metadata = sa.MetaData()
-    metadata.reflect(engine, views=True)
+    inspector = sa.inspect(engine)
+    names = (*inspector.get_table_names(), *inspector.get_view_names())
     with engine.connect() as connection:
         return {
-            table.name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
-            for table in metadata.tables.values()
+            name: connection.execute(sa.select(sa.func.count()).select_from(sa.table(name))).scalar_one()
+            for name in names
         }
 
 

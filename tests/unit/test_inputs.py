@@ -90,7 +90,7 @@ class TestEverySchema:
     def test_covers_the_columns_that_a_writer_may_set(self, kind: str) -> None:
         made = make(kind)
         table = type(made.to_row()).__table__
-        own = {"id", "created_at", "updated_at"}
+        own = {"id", "created_at", "updated_at", "deleted_at"}
         health = {"config_version", "secret_version", "last_health_check", "health_status"}
         counters = {"failure_count", "success_count"}
         assert set(made.row_values()) == set(table.c.keys()) - own - health - counters

@@ -23,6 +23,8 @@ _KINDS = (
     AuditEntity.TENANT_OVERRIDE,
 )
 #: The field that holds the last part of an entity's key, where a change of it gives the entity another one.
+#: Stands in no key.
+_DELETED_AT = " deleted "
 _KEY_FIELDS = {AuditEntity.FEATURE: "feature_key", AuditEntity.TIER: "tier_key"}
 #: Decisions do not follow from anything else.
 CATALOGUE = (AuditEntity.FEATURE, AuditEntity.TIER, AuditEntity.TIER_FEATURE)
@@ -76,7 +78,9 @@ class Replay:
             return
         kind = AuditEntity(entry.entity_type)
         there = self.things[kind]
-        if entry.action == AuditAction.DELETED:
+        if kind is AuditEntity.TIER and entry.action == AuditAction.RESTORED:
+            self._restore(entry.entity_id, entry.old_value or {}, entry.new_value or {})
+        elif entry.action == AuditAction.DELETED:
             there.pop(entry.entity_id, None)
             if kind is AuditEntity.TIER:  # what it grants goes with it
                 grants = self.things[AuditEntity.TIER_FEATURE]
@@ -86,6 +90,28 @@ class Replay:
             there[entry.entity_id] = dict(entry.new_value or {})
         else:
             self._change(kind, entry)
+        if kind is AuditEntity.TIER and entry.action == AuditAction.ARCHIVED:
+            self._rename(entry.entity_id, _deleted_key(entry.entity_id, entry.new_value))
+
+    def _restore(self, key: str, old: Fields, new: Fields) -> None:
+        """Bring a deleted tier back; one that is called otherwise is told of twice."""
+        deleted, wanted = _deleted_key(old.get("tier_key", key), old), new.get("tier_key", key)
+        self._rename(deleted, wanted)
+        if wanted in self.things[AuditEntity.TIER]:
+            self.things[AuditEntity.TIER][wanted].update(new)
+
+    def _rename(self, old: str, new: str) -> None:
+        """Give a tier another name wherever it is named: the key of a deleted one is free for its successor."""
+        tiers, grants = self.things[AuditEntity.TIER], self.things[AuditEntity.TIER_FEATURE]
+        if old not in tiers:
+            return
+        tiers[new] = tiers.pop(old)
+        for pair in [pair for pair in grants if pair.rpartition("/")[0] == old]:
+            grants[f"{new}/{pair.rpartition('/')[2]}"] = grants.pop(pair)
+        for things, name in ((tiers, "base"), (self.things[AuditEntity.TENANT_LICENSE], "tier_key")):
+            for fields in things.values():
+                if fields.get(name) == old:
+                    fields[name] = new
 
     def _change(self, kind: AuditEntity, entry: AuditEntry) -> None:
         there, new = self.things[kind], entry.new_value or {}
@@ -117,12 +143,13 @@ class Replay:
         return [
             Tier(
                 key,
-                key,
+                key.partition(_DELETED_AT)[0],
                 granted.get(key, {}),
                 fields.get("rank", 0),
                 fields.get("base"),
                 fields.get("is_default") is True,
                 fields.get("is_active") is True,
+                fields.get("deleted_at") is not None,
             )
             for key, fields in self.things[AuditEntity.TIER].items()
         ]
@@ -144,6 +171,11 @@ class Replay:
             )
             for pair, fields in self.things[AuditEntity.TENANT_OVERRIDE].items()
         ]
+
+
+def _deleted_key(tier_key: str, said: Fields | None) -> str:
+    """Return what a deleted tier is called here, which no other one is."""
+    return f"{tier_key}{_DELETED_AT}{(said or {}).get('deleted_at')}"
 
 
 def _moment(fields: Fields, name: str) -> datetime | None:

@@ -9,15 +9,19 @@ from tierwright.catalog.effect import Effect
 from tierwright.catalog.exporting import export
 from tierwright.catalog.importing import import_models
 from tierwright.catalog.loading import check, load, parse
+from tierwright.catalog.moving import MoveReport, move_tenants
 from tierwright.catalog.outcome import Outcome, OutcomeKind, TenantOutcome
 from tierwright.catalog.plan import Plan, plan
 from tierwright.catalog.schema import schema
+from tierwright.catalog.tier_move import Move, plan_move
 
 __all__ = [
     "ApplyResult",
     "CatalogDocument",
     "Change",
     "Effect",
+    "Move",
+    "MoveReport",
     "Outcome",
     "OutcomeKind",
     "Plan",
@@ -29,7 +33,9 @@ __all__ = [
     "export",
     "import_models",
     "load",
+    "move_tenants",
     "parse",
     "plan",
+    "plan_move",
     "schema",
 ]

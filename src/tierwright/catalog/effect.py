@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tierwright.catalog.comparison import Comparison
@@ -123,7 +124,13 @@ class Needs:
 
 
 def effect_of(
-    connection: Connection, comparison: Comparison, needs: Iterable[Needs], at: datetime, sample: int
+    connection: Connection,
+    comparison: Comparison,
+    needs: Iterable[Needs],
+    at: datetime,
+    sample: int,
+    *,
+    among: sa.Select[Any] | None = None,
 ) -> Effect:
     """Return the effect on all tenants; the memory it takes does not grow with tenants times features.
 
@@ -133,6 +140,7 @@ def effect_of(
         needs: the integrations whose tenants may be locked out.
         at: the moment.
         sample: how many decisions of each kind, and tenants of each locked integration, are named.
+        among: selects the tenants that are looked at; all, unless given.
     """
     if not comparison.keys:
         return no_effect(at)
@@ -140,7 +148,7 @@ def effect_of(
     elsewhere = tuple(comparison.outcomes(()).values())
     tally = Tally(comparison, sample)
     locked: dict[tuple[str, tuple[str, ...]], list[Any]] = {}
-    for holder in _holders(connection, comparison, by_key, at):
+    for holder in _holders(connection, comparison, by_key, at, among):
         if holder.is_known:
             tally.add(holder)
         for key in holder.integrations:
@@ -170,15 +178,18 @@ def no_effect(at: datetime) -> Effect:
     return Effect(at, 0, none, none, none, none, none, {}, (), (), ())
 
 
-def outcomes_of(connection: Connection, comparison: Comparison, at: datetime) -> Iterator[TenantOutcome]:
+def outcomes_of(
+    connection: Connection, comparison: Comparison, at: datetime, *, among: sa.Select[Any] | None = None
+) -> Iterator[TenantOutcome]:
     """Yield every decision that changes, by tenant and feature; only a page of tenants is kept in memory.
 
     Args:
         connection: where the tenants are.
         comparison: as for :func:`effect_of`.
         at: the moment.
+        among: as for :func:`effect_of`.
     """
-    for holder in _holders(connection, comparison, {}, at) if comparison.keys else ():
+    for holder in _holders(connection, comparison, {}, at, among) if comparison.keys else ():
         outcomes = comparison.outcomes(holder.tier_ids)
         if holder.overrides:
             keys, own = comparison.overridden(holder.tier_ids, holder.overrides)
@@ -188,8 +199,15 @@ def outcomes_of(connection: Connection, comparison: Comparison, at: datetime) ->
             yield TenantOutcome(holder.tenant_id, outcome)
 
 
-def _holders(connection: Connection, comparison: Comparison, needs: dict[str, Needs], at: datetime) -> Iterator[Holder]:
-    return holders(connection, at, comparison.keys, needs.keys(), all_tenants=bool(comparison.outcomes(())))
+def _holders(
+    connection: Connection,
+    comparison: Comparison,
+    needs: dict[str, Needs],
+    at: datetime,
+    among: sa.Select[Any] | None,
+) -> Iterator[Holder]:
+    all_tenants = bool(comparison.outcomes(()))
+    return holders(connection, at, comparison.keys, needs.keys(), all_tenants=all_tenants, among=among)
 
 
 def _newly_missing(comparison: Comparison, needs: Needs, holder: Holder) -> tuple[str, ...]:

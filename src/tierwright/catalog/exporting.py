@@ -30,7 +30,7 @@ _BASE = TIERS.alias("base")
 
 
 def export(connection: Connection | Session) -> CatalogDocument:
-    """Return the catalogue of a database, inactive rows included.
+    """Return the catalogue of a database, inactive rows included, deleted tiers not.
 
     It takes what the rows say as it is: what was written past this library is refused when the document is loaded.
 
@@ -88,6 +88,7 @@ def _tiers(connection: Connection | Session) -> dict[str, TierEntry]:
         sa.cast(TIERS.c.id, sa.Text()), TIERS.c.tier_key, _BASE.c.tier_key, *(TIERS.c[name] for name in names)
     )
     statement = statement.select_from(TIERS.outerjoin(_BASE, TIERS.c.base_tier_id == _BASE.c.id))
+    statement = statement.where(TIERS.c.deleted_at.is_(None))
     return {
         key: _made(
             TierEntry, {**dict(zip(names, values, strict=True)), "base": base, "features": granted.get(tier_id, {})}

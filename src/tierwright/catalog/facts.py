@@ -21,7 +21,8 @@ def changed_facts(before: CatalogSnapshot, target: CatalogDocument, changes: Ite
         changes: all that lead from one to the other.
     """
     features = dict(before.features)
-    tiers = {tier.key: tier for tier in before.tiers.values()}
+    tiers = {tier.key: tier for tier in before.tiers.values() if not tier.is_deleted}
+    deleted = [tier for tier in before.tiers.values() if tier.is_deleted]
     changes = list(changes)
     for change in changes:
         if change.entity is AuditEntity.TIER and change.key not in tiers:
@@ -49,7 +50,7 @@ def changed_facts(before: CatalogSnapshot, target: CatalogDocument, changes: Ite
         said = target.tiers[tier_key].features
         grants |= {key: Grant.from_document(said[key]) for key in granted if key in said}
         tiers[tier_key] = replace(tiers[tier_key], grants=grants)
-    return CatalogSnapshot(features.values(), tiers.values())
+    return CatalogSnapshot(features.values(), (*tiers.values(), *deleted))
 
 
 def _grants(changes: Iterable[Change]) -> dict[str, list[str]]:

@@ -45,7 +45,13 @@ class Holder(NamedTuple):
 
 
 def holders(
-    connection: Connection, at: datetime, keys: Collection[str], integrations: Collection[str], *, all_tenants: bool
+    connection: Connection,
+    at: datetime,
+    keys: Collection[str],
+    integrations: Collection[str],
+    *,
+    all_tenants: bool,
+    among: sa.Select[Any] | None = None,
 ) -> Iterator[Holder]:
     """Yield the tenants by id.
 
@@ -55,14 +61,15 @@ def holders(
         keys: the features that matter.
         integrations: the integrations that matter.
         all_tenants: whether also those matter that have no licence, and no override of a feature that matters.
+        among: selects the tenants that matter; all, unless given.
 
     Raises:
         PrivilegeMissing: row-level security hides tenants from the current role.
     """
     require_all_tenants(connection)
-    streams = [_licenses(connection, at), _overrides(connection, at, keys, all_tenants)]
+    streams = [_licenses(connection, at, among), _overrides(connection, at, keys, all_tenants, among)]
     if integrations:
-        streams.append(_configs(connection, integrations))
+        streams.append(_configs(connection, integrations, among))
     for tenant_id, rows in groupby(merge(*streams, key=itemgetter(0)), key=itemgetter(0)):
         yield _holder(tenant_id, rows, keys)
 
@@ -83,18 +90,22 @@ def _holder(tenant_id: str, rows: Iterator[tuple[Any, ...]], keys: Collection[st
     return Holder(tenant_id, is_known, tuple(sorted(tiers)), overrides, tuple(integrations))
 
 
-def _licenses(connection: Connection, at: datetime) -> Iterator[tuple[Any, ...]]:
+def _of(tenant_id: sa.Column[Any], among: sa.Select[Any] | None) -> sa.ColumnElement[bool]:
+    return sa.true() if among is None else tenant_id.in_(among)
+
+
+def _licenses(connection: Connection, at: datetime, among: sa.Select[Any] | None) -> Iterator[tuple[Any, ...]]:
     table = LICENSES.c
     tier_id = sa.cast(table.license_tier_id, sa.Text())  # as the catalogue's facts name it
     # The database compares the moments: reading them costs more than everything else here.
     is_valid = sa.and_(*valid_at(at)).label("is_valid")
-    statement = sa.select(table.tenant_id, table.license_key, tier_id, is_valid)
+    statement = sa.select(table.tenant_id, table.license_key, tier_id, is_valid).where(_of(table.tenant_id, among))
     for tenant_id, _, tier, valid in pages(connection, statement, (table.tenant_id, table.license_key)):
         yield tenant_id, _LICENSE, tier, valid, None
 
 
 def _overrides(
-    connection: Connection, at: datetime, keys: Collection[str], all_tenants: bool
+    connection: Connection, at: datetime, keys: Collection[str], all_tenants: bool, among: sa.Select[Any] | None
 ) -> Iterator[tuple[Any, ...]]:
     table = OVERRIDES.c
     is_valid = sa.and_(
@@ -102,16 +113,18 @@ def _overrides(
         sa.or_(table.expires_at.is_(None), table.expires_at > at),
     ).label("is_valid")
     document = sa.cast(table.feature_value, sa.Text())
-    statement = sa.select(table.tenant_id, table.feature_key, document, is_valid)
+    statement = sa.select(table.tenant_id, table.feature_key, document, is_valid).where(_of(table.tenant_id, among))
     if not all_tenants and len(keys) <= _MOST_KEYS:
         statement = statement.where(table.feature_key.in_(sorted(keys)))
     for tenant_id, key, text, valid in pages(connection, statement, (table.tenant_id, table.feature_key)):
         yield tenant_id, _OVERRIDE, key, valid, text
 
 
-def _configs(connection: Connection, integrations: Collection[str]) -> Iterator[tuple[Any, ...]]:
+def _configs(
+    connection: Connection, integrations: Collection[str], among: sa.Select[Any] | None
+) -> Iterator[tuple[Any, ...]]:
     table = _CONFIGS.c
-    statement = sa.select(table.tenant_id, table.integration_key).where(table.is_enabled)
+    statement = sa.select(table.tenant_id, table.integration_key).where(table.is_enabled, _of(table.tenant_id, among))
     if len(integrations) <= _MOST_KEYS:
         statement = statement.where(table.integration_key.in_(sorted(integrations)))
     for tenant_id, key in pages(connection, statement, (table.tenant_id, table.integration_key)):

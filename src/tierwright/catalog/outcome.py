@@ -90,6 +90,8 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         shown |= {"unlimited": True} if decision.unlimited else {"value": thaw(decision.value)}
     if decision.blocked_by:
         shown["blocked_by"] = list(decision.blocked_by)
+    if decision.tier_deleted:
+        shown["tier_deleted"] = True
     return shown
 
 
@@ -108,6 +110,7 @@ def decision_of(feature_key: str, shown: Mapping[str, Any]) -> Decision:
         Source(shown["source"]),
         shown["tier_key"],
         blocked_by=tuple(shown.get("blocked_by", ())),
+        tier_deleted=shown.get("tier_deleted", False),
     )
 
 

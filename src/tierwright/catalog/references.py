@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlmodel import SQLModel
 
 from tierwright.catalog.target import Leftovers
-from tierwright.services.statements import LICENSES, OVERRIDES, TIERS
+from tierwright.services.statements import GRANTS, LICENSES, OVERRIDES, TIERS
 from tierwright.types import AuditEntity
 
 _CONFIGS = SQLModel.metadata.tables["tenant_integration_configs"]
@@ -30,12 +31,42 @@ def referring(connection: Connection, leftovers: Leftovers) -> dict[tuple[AuditE
     for key, count in _counted(connection, overridden, OVERRIDES.c.feature_key, leftovers.features):
         found[AuditEntity.FEATURE, key] = _several(count, "override")
     held = sa.select(TIERS.c.tier_key, sa.func.count()).join(LICENSES, LICENSES.c.license_tier_id == TIERS.c.id)
-    held = held.group_by(TIERS.c.tier_key)
+    held = held.where(TIERS.c.deleted_at.is_(None)).group_by(TIERS.c.tier_key)
     for key, count in _counted(connection, held, TIERS.c.tier_key, leftovers.tiers):
         found[AuditEntity.TIER, key] = _several(count, "licence")
+    found |= _needed_by_deleted(connection, leftovers)
     configured = sa.select(_CONFIGS.c.integration_key, sa.func.count()).group_by(_CONFIGS.c.integration_key)
     for key, count in _counted(connection, configured, _CONFIGS.c.integration_key, leftovers.integrations):
         found[AuditEntity.INTEGRATION, key] = _several(count, "configuration")
+    return found
+
+
+def held_though_deleted(connection: Connection, at: datetime) -> dict[str, int]:
+    """Return how many licences that have not ended at a moment are for deleted tiers, by the key of the tier."""
+    ends = LICENSES.c.expires_at
+    statement = sa.select(TIERS.c.tier_key, sa.func.count()).join(LICENSES, LICENSES.c.license_tier_id == TIERS.c.id)
+    statement = statement.where(TIERS.c.deleted_at.is_not(None), sa.or_(ends.is_(None), ends > at))
+    rows = connection.execute(statement.group_by(TIERS.c.tier_key))
+    return {row[0]: row[1] for row in rows}
+
+
+def deleted_keys(connection: Connection) -> frozenset[str]:
+    """Return the keys that deleted tiers had."""
+    return frozenset(connection.execute(sa.select(TIERS.c.tier_key).where(TIERS.c.deleted_at.is_not(None))).scalars())
+
+
+def _needed_by_deleted(connection: Connection, leftovers: Leftovers) -> dict[tuple[AuditEntity, str], str]:
+    """Return what deleted tiers refer to: their bases, and the features that they grant to those who hold them."""
+    deleted = TIERS.alias("deleted")
+    bases = sa.select(TIERS.c.tier_key, sa.func.count()).join(deleted, deleted.c.base_tier_id == TIERS.c.id)
+    bases = bases.where(deleted.c.deleted_at.is_not(None), TIERS.c.deleted_at.is_(None)).group_by(TIERS.c.tier_key)
+    granted = sa.select(GRANTS.c.feature_key, sa.func.count()).join(TIERS, TIERS.c.id == GRANTS.c.license_tier_id)
+    granted = granted.where(TIERS.c.deleted_at.is_not(None)).group_by(GRANTS.c.feature_key)
+    found = {}
+    for key, count in _counted(connection, bases, TIERS.c.tier_key, leftovers.tiers):
+        found[AuditEntity.TIER, key] = _several(count, "deleted tier")
+    for key, count in _counted(connection, granted, GRANTS.c.feature_key, leftovers.features):
+        found[AuditEntity.FEATURE, key] = _several(count, "deleted tier")
     return found
 
 

@@ -19,7 +19,7 @@ from tierwright.services.input_errors import typed_input
 from tierwright.services.registry.catalogue import Catalogue
 from tierwright.services.registry.held_values import refuse_held, unfit
 from tierwright.services.registry.rules import cycle_through, refuse_cycle, refuse_new_breaks
-from tierwright.services.statements import OVERRIDES
+from tierwright.services.statements import GRANTS, OVERRIDES, TIERS
 from tierwright.tables import FeatureInput, check_value_document
 from tierwright.types import AuditEntity, utc_now
 
@@ -79,14 +79,14 @@ def check_tiers(wanted: CatalogDocument, before: CatalogSnapshot, after: Catalog
     linked = {key for key in keys if key in before.graph.groups or key in after.graph.groups}
     if linked:
         features = {key: feature for key, feature in after.features.items() if key in wanted.features}
-        tiers = {tier.id: tier for tier in after.tiers.values() if tier.key in wanted.tiers}
+        tiers = {tier.id: tier for tier in after.tiers.values() if tier.key in wanted.tiers and not tier.is_deleted}
         refuse_new_breaks(Catalogue(before.features, before.tiers), Catalogue(features, tiers), linked)
 
 
 def check_held(
     connection: Connection, wanted: CatalogDocument, target: CatalogDocument, changes: Iterable[Change]
 ) -> None:
-    """Refuse a new type or schema of a feature that does not allow what tenants, or retired tiers, hold.
+    """Refuse a new type or schema of a feature that does not allow what tenants, or retired or deleted tiers, hold.
 
     Args:
         connection: where the tenants are.
@@ -109,7 +109,8 @@ def check_held(
             for tier_key, tier in target.tiers.items()
             if tier_key not in wanted.tiers and change.key in tier.features
         )
-        refuse_held(change.key, unfit(feature, kept), unfit(feature, connection.execute(_overrides_of(change.key))))
+        held = (*kept, *connection.execute(_deleted_tiers_on(change.key)))
+        refuse_held(change.key, unfit(feature, held), unfit(feature, connection.execute(_overrides_of(change.key))))
 
 
 def feature_input(key: str, document: CatalogDocument) -> FeatureInput:
@@ -126,6 +127,11 @@ def _overrides_of(feature_key: str) -> sa.Select[tuple[str, Any]]:
     ends = OVERRIDES.c.expires_at
     statement = sa.select(OVERRIDES.c.tenant_id, OVERRIDES.c.feature_value)
     return statement.where(OVERRIDES.c.feature_key == feature_key, sa.or_(ends.is_(None), ends > utc_now()))
+
+
+def _deleted_tiers_on(feature_key: str) -> sa.Select[tuple[str, Any]]:
+    statement = sa.select(TIERS.c.tier_key, GRANTS.c.feature_value).join(GRANTS, GRANTS.c.license_tier_id == TIERS.c.id)
+    return statement.where(GRANTS.c.feature_key == feature_key, TIERS.c.deleted_at.is_not(None))
 
 
 def _check_feature(feature: FeatureInput) -> None:

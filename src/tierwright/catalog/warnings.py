@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
 from tierwright.catalog.differences import Change
 from tierwright.catalog.document import CatalogDocument
 from tierwright.catalog.effect import Effect
-from tierwright.catalog.references import enabled_configs
+from tierwright.catalog.references import deleted_keys, enabled_configs, held_though_deleted
 from tierwright.catalog.target import Target
 from tierwright.services.registry.rules import named
 from tierwright.types import AuditEntity
@@ -27,9 +28,11 @@ def warnings_of(
         changes: what leads from one to the other.
         effect: on the tenants.
     """
+    changes = list(changes)
     gone = [change for change in changes if change.kind in ("retire", "delete")]
     return (
         *_kept(target),
+        *_deleted_tiers(connection, changes, effect.at),
         *_locked(effect),
         *_integrations(connection, gone),
         *_resources({change.key for change in gone if change.entity is AuditEntity.FEATURE}, target.document),
@@ -40,6 +43,18 @@ def warnings_of(
 def _kept(target: Target) -> Iterator[str]:
     for (entity, key), by in sorted(target.kept.items()):
         yield f"The {entity} {key} is retired, not deleted, because {by} refers to it."
+
+
+def _deleted_tiers(connection: Connection, changes: Iterable[Change], at: datetime) -> Iterator[str]:
+    """Warn of what documents do not show: deleted tiers that are held, and keys that are used again."""
+    for key, count in sorted(held_though_deleted(connection, at).items()):
+        yield (
+            f"{count} licence{'s are' if count != 1 else ' is'} for the deleted tier {key}: tenants keep what it gives "
+            "until they are moved."
+        )
+    made = {change.key for change in changes if change.entity is AuditEntity.TIER and change.kind == "create"}
+    for key in sorted(made & deleted_keys(connection)) if made else ():
+        yield f"The tier {key} is another one than the deleted tier that had this key."
 
 
 def _locked(effect: Effect) -> Iterator[str]:

@@ -174,7 +174,8 @@ class Writer:
         ]
 
     def _tier_ids(self) -> dict[str | None, Any]:
-        return {key: tier_id for tier_id, key in self._execute(sa.select(TIERS.c.id, TIERS.c.tier_key))}
+        statement = sa.select(TIERS.c.id, TIERS.c.tier_key).where(TIERS.c.deleted_at.is_(None))
+        return {key: tier_id for tier_id, key in self._execute(statement)}
 
     def _insert(self, table: sa.Table, rows: Rows) -> None:
         if rows:
@@ -214,7 +215,9 @@ class Writer:
 
 
 def _conditions(table: sa.Table, keys: tuple[str, ...]) -> list[sa.ColumnElement[bool]]:
-    return [table.c[key] == sa.bindparam(f"at_{key}", type_=table.c[key].type) for key in keys]
+    conditions = [table.c[key] == sa.bindparam(f"at_{key}", type_=table.c[key].type) for key in keys]
+    # A deleted tier may have the same key, and is left alone.
+    return [*conditions, table.c.deleted_at.is_(None)] if table is TIERS else conditions
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:

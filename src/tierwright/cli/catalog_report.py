@@ -41,7 +41,7 @@ def print_plan(plan: Plan, sample: int) -> None:
     """Print the changes, the effect on tenants, and the warnings."""
     print_changes(plan.changes, sample)
     if plan.changes:
-        _print_effect(plan.effect, sample)
+        print_effect(plan.effect, sample)
     for warning in plan.warnings:
         typer.secho("warning: ", fg="yellow", nl=False)
         output.line(warning)
@@ -98,7 +98,8 @@ def _difference(name: str, old: Fields, new: Fields) -> str:
     return " -> ".join(shown)
 
 
-def _print_effect(effect: Effect, sample: int) -> None:
+def print_effect(effect: Effect, sample: int, refused: str = "apply refuses it without --allow-loss") -> None:
+    """Print who gains and loses what, a few of each kind; ``refused`` says what becomes of a loss."""
     typer.echo(f"effect on {effect.tenants:,} tenant(s) with a licence or an override")
     others = effect.value_changes.decisions - effect.lowered.decisions
     for count, what in (
@@ -120,7 +121,7 @@ def _print_effect(effect: Effect, sample: int) -> None:
     if len(effect.elsewhere) > sample:
         typer.echo(f"  ... and {len(effect.elsewhere) - sample:,} more of any other tenant")
     if effect.takes_away:
-        typer.secho("  tenants would have less than before: apply refuses it without --allow-loss", fg="red")
+        typer.secho(f"  tenants would have less than before: {refused}", fg="red")
 
 
 def _print_by_feature(effect: Effect, sample: int) -> None:

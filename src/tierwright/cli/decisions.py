@@ -63,7 +63,8 @@ def as_dict(decision: Decision) -> dict[str, Any]:
 
 def source(decision: Decision) -> str:
     """Return where a decision comes from, in two words."""
-    return " ".join(filter(None, (decision.source.value, decision.tier_key)))
+    deleted = "(deleted)" if decision.tier_deleted else ""
+    return " ".join(filter(None, (decision.source.value, decision.tier_key, deleted)))
 
 
 def amount(decision: Decision) -> str:

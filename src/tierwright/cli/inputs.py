@@ -7,6 +7,7 @@ import json
 import re
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
+from uuid import UUID
 
 from tierwright.errors import InvalidInput
 from tierwright.services.audit import AuditContext
@@ -36,6 +37,18 @@ def moment(text: str | None) -> datetime | None:
     if found.utcoffset() is None:
         raise InvalidInput("The moment has no time zone.", remedy="Write it like 2026-01-31T12:00Z.")
     return to_utc(found)
+
+
+def uuid(option: str, text: str | None) -> UUID | None:
+    """Return an id.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    try:
+        return None if text is None else UUID(text)
+    except ValueError:
+        raise InvalidInput(f"{option} is not an id.", remedy="`tierwright tier list --deleted` shows them.") from None
 
 
 def later(start: datetime, span: str) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,6 +31,8 @@ def list_entries(
     database_of: tuple[str | None, str | None],
     as_json: bool,
     only: Mapping[str, str] | None = None,
+    where: Sequence[sa.ColumnElement[bool]] = (),
+    more: Sequence[str] = (),
     adapt: Adapt | None = None,
 ) -> None:
     """Print all entries of a registry, by key.
@@ -44,10 +46,12 @@ def list_entries(
         database_of: URL and PostgreSQL schema.
         as_json: for machines.
         only: entries with these values.
+        where: entries that meet these conditions.
+        more: columns that are shown beside the fields.
         adapt: changes the fields of one entry as they were read.
     """
     with output.reported_errors(as_json=as_json), database.reading(*database_of) as connection:
-        found = _entries(connection, row, schema, key, only or {})
+        found = _entries(connection, row, schema, key, only or {}, where, more)
         if adapt is not None:
             for entry in found:
                 adapt(connection, entry)
@@ -73,6 +77,13 @@ def one(connection: Connection, row: type[SQLModel], schema: type[InputSchema], 
     return found[0]
 
 
+def where(
+    connection: Connection, row: type[SQLModel], schema: type[InputSchema], condition: sa.ColumnElement[bool]
+) -> Fields:
+    """Return the fields of the one entry that meets a condition."""
+    return _entries(connection, row, schema, (), {}, (condition,))[0]
+
+
 def print_fields(entry: Mapping[str, Any]) -> None:
     """Print the fields that say something, one in a line."""
     for name, value in entry.items():
@@ -82,6 +93,8 @@ def print_fields(entry: Mapping[str, Any]) -> None:
 
 def state(entry: Mapping[str, Any]) -> str:
     """Return whether an entry is in use, in a word."""
+    if entry.get("deleted_at"):
+        return "deleted"
     if not entry["is_active"]:
         return "retired"
     return "deprecated" if entry.get("is_deprecated") else "active"
@@ -93,12 +106,13 @@ def _entries(
     schema: type[InputSchema],
     key: tuple[str, ...],
     only: Mapping[str, str],
+    where: Sequence[sa.ColumnElement[bool]] = (),
+    more: Sequence[str] = (),
 ) -> list[Fields]:
     if any(text_problem(value) for value in only.values()):
         return []  # no database has a row with it, and PostgreSQL would not even be asked
     columns = row.__table__.c  # type: ignore[attr-defined]  # made by the metaclass
-    names = [name for name, field in schema.model_fields.items() if not field.exclude]
+    names = [*(name for name, field in schema.model_fields.items() if not field.exclude), *more]
     statement = sa.select(*(columns[name] for name in names)).order_by(*(columns[name] for name in key))
-    for name, value in only.items():
-        statement = statement.where(columns[name] == value)
+    statement = statement.where(*where, *(columns[name] == value for name, value in only.items()))
     return [dict(found) for found in connection.execute(statement).mappings()]

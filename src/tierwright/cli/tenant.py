@@ -100,7 +100,8 @@ def _print(found: Mapping[str, Any]) -> None:
     output.line(f"tenant {found['tenant_id']}")
     typer.echo("licences (times in UTC)" if found["licenses"] else "no licence")
     for held in found["licenses"]:
-        output.line(f"  {held['license_key']}", held["tier_key"], _when(held), widths=(18, 14))
+        deleted = "the tier was deleted; it counts until the tenant is moved" if held["tier_deleted"] else ""
+        output.line(f"  {held['license_key']}", held["tier_key"], _when(held), deleted, widths=(18, 14))
     if found["default_tier"] is not None:
         output.line(f"  none is valid now: the default tier {found['default_tier']} counts")
     typer.echo("overrides (times in UTC)" if found["overrides"] else "no override")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import islice
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 from sqlalchemy.engine import Connection
@@ -34,6 +35,10 @@ def tenants(
     expiring: Annotated[
         str | None, typer.Option("--expiring", metavar="SPAN", help="What ends within 12h, 14d or 2w, the next first.")
     ] = None,
+    deleted: Annotated[
+        bool, typer.Option("--deleted", help="With --on-tier: the deleted tier that had this key.")
+    ] = False,
+    tier_id: Annotated[str | None, typer.Option("--tier-id", help="Which of several deleted tiers.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many; all, unless given.")] = None,
     url: options.Url = None,
     schema: options.Schema = None,
@@ -49,7 +54,7 @@ def tenants(
             if with_feature is not None:
                 head, found = _with(connection, with_feature)
             elif on_tier is not None:
-                head, found = _on_tier(connection, on_tier)
+                head, found = _on_tier(connection, on_tier, deleted, inputs.uuid("--tier-id", tier_id))
             else:
                 head, found = _expiring(connection, str(expiring))
             (_print_json if as_json else _print)(head, found, limit)
@@ -79,13 +84,17 @@ def _note(search: FeatureSearch) -> str | None:
     )
 
 
-def _on_tier(connection: Connection, tier_key: str) -> tuple[dict[str, Any], Found]:
+def _on_tier(
+    connection: Connection, tier_key: str, is_deleted: bool, tier_id: UUID | None
+) -> tuple[dict[str, Any], Found]:
     found = (
         (
             {"tenant_id": tenant_id, "licenses": [_without(asdict(held), "tenant_id") for held in licenses]},
             (tenant_id, ", ".join(map(_license, licenses))),
         )
-        for tenant_id, licenses in tenant_search.on_tier(connection, tier_key, utc_now())
+        for tenant_id, licenses in tenant_search.on_tier(
+            connection, tier_key, utc_now(), is_deleted=is_deleted, tier_id=tier_id
+        )
     )
     return {"tier_key": tier_key}, found
 

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.engine import Connection
 
-from tierwright.cli import database, documents, listing, options, output, tier_features, writing
+from tierwright.cli import database, documents, inputs, listing, options, output, tier_features, tier_moving, writing
 from tierwright.cli.writing import Work
 from tierwright.errors import InvalidInput
 from tierwright.services import support
 from tierwright.services.registry import Registry, WriteResult
+from tierwright.services.registry.live_tiers import find_tier
+from tierwright.services.statements import TIERS
 from tierwright.tables import LicenseTier, TierInput
 from tierwright.types import utc_now
 
@@ -22,6 +24,8 @@ app = typer.Typer(
 Rank = Annotated[int | None, typer.Option("--rank", help="The higher wins among a tenant's licences.")]
 Base = Annotated[str | None, typer.Option("--base", metavar="TIER", help="The tier that it inherits from.")]
 Default = Annotated[bool | None, typer.Option("--default/--no-default", help="For tenants without a valid licence.")]
+TierId = Annotated[str | None, typer.Option("--id", help="Which one, where several deleted tiers had the key.")]
+Deleted = Annotated[bool, typer.Option("--deleted", help="The deleted tier that had this key.")]
 _FIELDS = {*TierInput.model_fields, "base"} - {"base_tier_id"}
 
 
@@ -81,19 +85,43 @@ writing.command(app)(tier_features.grant)
 writing.command(app)(tier_features.revoke)
 
 
+@writing.command(app)
+def delete(tier: options.TierKey) -> Work:
+    """Delete TIER: nobody gets it any more, and its key is free; those who hold it keep it until they are moved."""
+    return lambda registry: registry.tiers.delete(tier)
+
+
+@writing.command(app)
+def undelete(
+    tier: options.TierKey,
+    new_key: Annotated[str | None, typer.Option("--as", metavar="KEY", help="The key that it shall have.")] = None,
+    tier_id: TierId = None,
+) -> Work:
+    """Bring a deleted TIER back, open to new tenants."""
+    wanted = inputs.uuid("--id", tier_id)
+    return lambda registry: registry.tiers.undelete(tier, new_key=new_key, tier_id=wanted)
+
+
+app.command()(tier_moving.move)
+
+
 @app.command()
 def show(
     tier: options.TierKey,
+    deleted: Deleted = False,
+    tier_id: TierId = None,
     url: options.Url = None,
     schema: options.Schema = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show TIER, what it says itself about features, and how many licences for it are valid."""
     with output.reported_errors(as_json=as_json), database.reading(url, schema) as connection:
-        found = listing.one(connection, LicenseTier, TierInput, "tier_key", tier)
+        known = find_tier(connection, tier, is_deleted=deleted, tier_id=inputs.uuid("--id", tier_id))
+        found = listing.where(connection, LicenseTier, TierInput, TIERS.c.id == known.id)
         _name_base(connection, found)
-        features = support.said_by(connection, tier)
-        licenses = support.licenses_count(connection, tier, utc_now())
+        found |= {"is_deleted": True} if known.is_deleted else {}
+        features = support.said_by(connection, known.id)
+        licenses = support.licenses_count(connection, known.id, utc_now())
     if as_json:
         output.print_json({**found, "features": features, "licenses": licenses})
         return
@@ -104,24 +132,32 @@ def show(
 
 
 @app.command("list")
-def list_(url: options.Url = None, schema: options.Schema = None, as_json: options.AsJson = False) -> None:
+def list_(
+    deleted: Annotated[bool, typer.Option("--deleted", help="The deleted ones, instead of the others.")] = False,
+    url: options.Url = None,
+    schema: options.Schema = None,
+    as_json: options.AsJson = False,
+) -> None:
     """List all tiers."""
     listing.list_entries(
         "tiers",
         LicenseTier,
         TierInput,
-        ("tier_key",),
+        ("tier_key", "id") if deleted else ("tier_key",),
         lambda found: (
             found["tier_key"],
             f"rank {found['rank']}",
             listing.state(found),
             "default" if found["is_default"] else "",
             f"from {found['base']}" if found["base"] else "",
+            *((f"{found['deleted_at']:%Y-%m-%d %H:%M} UTC", found["id"]) if deleted else ()),
             found["name"],
         ),
-        (16, 9, 8, 7, 16),
+        (16, 9, 8, 7, 16, *((20, 36) if deleted else ())),
         database_of=(url, schema),
         as_json=as_json,
+        where=(TIERS.c.deleted_at.is_not(None) if deleted else TIERS.c.deleted_at.is_(None),),
+        more=("deleted_at", "id") if deleted else (),
         adapt=_name_base,
     )
 

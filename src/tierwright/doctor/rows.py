@@ -69,6 +69,6 @@ def _can_be_asked(definition: Definition, present: Columns) -> bool:
     if isinstance(definition, ForeignKey):
         parent = present.get(definition.referred_table, set())
         return set(definition.columns) <= present[definition.table] and set(definition.referred_columns) <= parent
-    if isinstance(definition, Index):
+    if isinstance(definition, Index) and definition.where is None:
         return set(definition.column_names) <= present[definition.table]
     return set(SQLModel.metadata.tables[definition.table].columns.keys()) <= present[definition.table]

@@ -14,13 +14,23 @@ import sqlalchemy as sa
 
 @dataclass(frozen=True)
 class Index:
-    """An index: its columns in order, each a name or ``"name DESC"``, and its predicate if it is partial."""
+    """An index: its columns in order, each a name or ``"name DESC"``, and its predicate if it is partial.
+
+    One that only one dialect has (``only``) may also have expressions and operator classes, as that dialect writes
+    them, and another access method (``using``); the other dialect goes without it.
+    """
 
     name: str
     table: str
     columns: tuple[str, ...]
     unique: bool = False
     where: str | None = None
+    using: str = "btree"
+    only: str | None = None
+
+    def is_for(self, dialect: str) -> bool:
+        """Tell whether the index exists on ``dialect``."""
+        return self.only in (None, dialect)
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -103,4 +113,4 @@ Definition = Index | ForeignKey | Check | Trigger | Column
 
 def for_dialect(definitions: Iterable[Definition], dialect: str) -> list[Definition]:
     """Return those of ``definitions`` that ``dialect`` has."""
-    return [each for each in definitions if not isinstance(each, Trigger) or each.is_for(dialect)]
+    return [each for each in definitions if not isinstance(each, Trigger | Index) or each.is_for(dialect)]

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
 from tierwright.migrations import preflight
+from tierwright.migrations.definitions import Column, for_dialect
 from tierwright.migrations.names import TABLE_NAMES
 from tierwright.migrations.options import OPTIONS_KEY, MigrationOptions
 from tierwright.migrations.session import migration_session
@@ -105,9 +106,11 @@ def _guard_against_dirt(connection: Connection, steps: Sequence[Any]) -> str:
     Only tables that stand before the script can hold rows.
     """
     tables = set(sa.inspect(connection).get_table_names())
-    definitions = [found for step in steps if step.is_upgrade for found in getattr(step.revision.module, "ENSURES", ())]
+    ensured = [found for step in steps if step.is_upgrade for found in getattr(step.revision.module, "ENSURES", ())]
+    definitions = for_dialect(ensured, "sqlite")
+    added = [definition for definition in definitions if isinstance(definition, Column)]
     queries = {
-        definition.name: preflight.violation_query(connection, definition)
+        definition.name: preflight.violation_query(connection, definition, added)
         for definition in definitions
         if definition.table in tables
     }

@@ -70,7 +70,10 @@ class Ensure(_OnDefinitions):
 
     @classmethod
     def index(cls, operations: Operations, name: str, table: str, columns: Sequence[str], **options: Any) -> None:
-        """Make an index exist: ``columns`` are names or ``"name DESC"``; options are ``unique`` and ``where``."""
+        """Make an index exist: ``columns`` are names or ``"name DESC"``.
+
+        Options are ``unique``, ``where``, and for what one dialect has alone ``only`` and ``using``.
+        """
         operations.invoke(cls([Index(name, table, tuple(columns), **options)]))
 
     @classmethod

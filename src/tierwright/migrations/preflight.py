@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tierwright.errors import DirtyData
-from tierwright.migrations.definitions import Check, Definition, ForeignKey, Index
+from tierwright.migrations.definitions import Check, Column, Definition, ForeignKey, Index
 
 SAMPLES = 5
 
@@ -41,13 +41,18 @@ class Finding:
 
 
 def findings(connection: Connection, definitions: Iterable[Definition]) -> list[Finding]:
-    """Return what in the data breaks ``definitions``; tables that do not exist yet break nothing."""
+    """Return what in the data breaks ``definitions``; tables that do not exist yet break nothing.
+
+    Columns among them are those that are missing: in the rows that are there, they will be NULL.
+    """
     existing = set(sa.inspect(connection).get_table_names())
+    definitions = list(definitions)
+    added = [definition for definition in definitions if isinstance(definition, Column)]
     found = []
     for definition in definitions:
         if definition.table not in existing:
             continue
-        sql = violation_query(connection, definition)
+        sql = violation_query(connection, definition, added)
         if sql is not None:
             found.append(_count(connection, definition, sql))
     return [finding for finding in found if finding.rows]
@@ -73,19 +78,32 @@ def refuse(found: list[Finding]) -> None:
     )
 
 
-def violation_query(connection: Connection, definition: Definition) -> str | None:
+def violation_query(connection: Connection, definition: Definition, added: Iterable[Column] = ()) -> str | None:
     """Return the SQL that lists what breaks ``definition``, the offending key first and the count last.
 
     None for definitions that no row can break.
+
+    Args:
+        connection: the database.
+        definition: what is to be made.
+        added: columns that will be added first; NULL in every row that is there.
     """
+    source = _with_added(definition.table, [column.name for column in added if column.table == definition.table])
     if isinstance(definition, ForeignKey):
         return orphan_query(definition)
     if isinstance(definition, Check):
         key = ", ".join(sa.inspect(connection).get_pk_constraint(definition.table)["constrained_columns"]) or "1"
-        return f"SELECT {key}, 1 AS row_count FROM {definition.table} WHERE NOT ({definition.condition})"
+        return f"SELECT {key}, 1 AS row_count FROM {source} WHERE NOT ({definition.condition})"
     if isinstance(definition, Index) and definition.unique:
-        return duplicate_query(definition)
+        return duplicate_query(definition, source)
     return None
+
+
+def _with_added(table: str, names: list[str]) -> str:
+    if not names:
+        return table
+    nulls = ", ".join(f"NULL AS {name}" for name in names)
+    return f"(SELECT {table}.*, {nulls} FROM {table}) AS {table}"
 
 
 def orphan_query(key: ForeignKey) -> str:
@@ -101,14 +119,19 @@ def orphan_query(key: ForeignKey) -> str:
     )
 
 
-def duplicate_query(index: Index) -> str:
-    """Return the SQL that lists values that a unique index would see more than once."""
+def duplicate_query(index: Index, source: str | None = None) -> str:
+    """Return the SQL that lists values that a unique index would see more than once.
+
+    Args:
+        index: the index.
+        source: what stands for its table, if not its name does.
+    """
     columns = ", ".join(index.column_names)
     conditions = [f"{column} IS NOT NULL" for column in index.column_names]
     if index.where:
         conditions.append(f"({index.where})")
     return (
-        f"SELECT {columns}, count(*) AS row_count FROM {index.table} WHERE {' AND '.join(conditions)} "
+        f"SELECT {columns}, count(*) AS row_count FROM {source or index.table} WHERE {' AND '.join(conditions)} "
         f"GROUP BY {columns} HAVING count(*) > 1"
     )
 

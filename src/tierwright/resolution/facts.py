@@ -82,6 +82,7 @@ class Tier:
         base_id: the tier that it inherits from.
         is_default: for tenants without a valid licence.
         is_active: False is closed: honoured for holders and heirs, but nobody new gets it.
+        is_deleted: honoured all the same for those who hold it; another tier may have its key.
     """
 
     id: Hashable
@@ -91,6 +92,7 @@ class Tier:
     base_id: Hashable | None = None
     is_default: bool = False
     is_active: bool = True
+    is_deleted: bool = False
 
 
 class License(NamedTuple):

@@ -18,6 +18,7 @@ class Voice(NamedTuple):
     source: Source
     tier_key: str | None = None
     expires_at: datetime | None = None
+    tier_deleted: bool = False
 
 
 class Denial(NamedTuple):
@@ -38,9 +39,7 @@ def first_voice(feature: Feature, voices: Sequence[Voice]) -> Decision:
         return make_decision(feature.key, False, None, False, Reason.DISABLED, Source.NONE)
     first = voices[0] if voices else _default(feature)
     if not first.grant.enabled:
-        return make_decision(
-            feature.key, False, None, False, Reason.NOT_GRANTED, first.source, first.tier_key, first.expires_at
-        )
+        return make_decision(feature.key, False, None, False, Reason.NOT_GRANTED, *_said_by(first))
     valued = first.grant if _has_value(first.grant) else _next_value(feature, voices)
     return make_decision(
         feature.key,
@@ -48,9 +47,7 @@ def first_voice(feature: Feature, voices: Sequence[Voice]) -> Decision:
         None if valued.unlimited or valued.value is MISSING else valued.value,
         valued.unlimited,
         Reason.GRANTED,
-        first.source,
-        first.tier_key,
-        first.expires_at,
+        *_said_by(first),
     )
 
 
@@ -83,6 +80,11 @@ def with_prerequisites(enabled: Set[str], graph: Graph) -> set[str]:
                 if unmet[dependent] == 0:
                     met.append(dependent)
     return set(met)
+
+
+def _said_by(voice: Voice) -> tuple[Source, str | None, datetime | None, tuple[str, ...], bool]:
+    """Return the last fields of a decision, with nothing that blocks it."""
+    return voice.source, voice.tier_key, voice.expires_at, (), voice.tier_deleted
 
 
 def _default(feature: Feature) -> Voice:

@@ -89,6 +89,9 @@ _SENTENCES: dict[Reason, Callable[[Decision], tuple[str, str]]] = {
 
 
 def _source(decision: Decision) -> str:
+    if decision.tier_deleted:
+        whose = "its tier" if decision.source is Source.TIER else "the tier from which its own inherits,"
+        return f"{whose} {decision.tier_key}, which was deleted and counts until the tenant is moved,"
     return {
         Source.OVERRIDE: "an override for this tenant",
         Source.TIER: f"its tier {decision.tier_key}",

@@ -130,7 +130,17 @@ def catalog_of(rows: Iterable[Row]) -> Catalog:
         elif kind == Kind.STATE:
             version = version_of(row)
     compiled = [
-        Tier(row[2], row[1], grants.get(row[2], {}), row[6], row[3], row[4] in _TRUE, row[5] in _TRUE) for row in tiers
+        Tier(
+            row[2],
+            row[1],
+            grants.get(row[2], {}),
+            row[6],
+            row[3],
+            row[4] in _TRUE,
+            row[5] in _TRUE,
+            row[7] is not None,
+        )
+        for row in tiers
     ]
     return Catalog(CatalogSnapshot(features, compiled), version)
 

@@ -127,6 +127,7 @@ def _tiers() -> sa.Select[Any]:
         first_flag=table.is_default,
         second_flag=table.is_active,
         number=table.rank,
+        more=_text(table.deleted_at),
     )
 
 

@@ -28,6 +28,7 @@ class HeldLicense:
     starts_at: datetime | None
     expires_at: datetime | None
     is_active: bool
+    tier_deleted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ SELECT_LICENSES = sa.select(
     LICENSES.c.starts_at,
     LICENSES.c.expires_at,
     LICENSES.c.is_active,
+    TIERS.c.deleted_at.is_not(None).label("tier_deleted"),
 ).join(TIERS, TIERS.c.id == LICENSES.c.license_tier_id)
 
 
@@ -90,19 +92,18 @@ def rows_of(connection: Connection, tenant_id: str) -> dict[str, int]:
 
 
 def said_about(connection: Connection, feature_key: str) -> Mapping[str, Any]:
-    """Return what each tier itself says about a feature, by tier key."""
+    """Return what each tier itself says about a feature, by tier key; without those that are deleted."""
     statement = sa.select(TIERS.c.tier_key, GRANTS.c.feature_value).join(GRANTS, GRANTS.c.license_tier_id == TIERS.c.id)
-    rows = connection.execute(statement.where(GRANTS.c.feature_key == feature_key).order_by(TIERS.c.tier_key))
-    return {row[0]: row[1] for row in rows}
-
-
-def said_by(connection: Connection, tier_key: str) -> Mapping[str, Any]:
-    """Return what a tier itself says, by feature key."""
-    statement = sa.select(GRANTS.c.feature_key, GRANTS.c.feature_value).join(
-        TIERS, GRANTS.c.license_tier_id == TIERS.c.id
+    rows = connection.execute(
+        statement.where(GRANTS.c.feature_key == feature_key, TIERS.c.deleted_at.is_(None)).order_by(TIERS.c.tier_key)
     )
-    rows = connection.execute(statement.where(TIERS.c.tier_key == tier_key).order_by(GRANTS.c.feature_key))
     return {row[0]: row[1] for row in rows}
+
+
+def said_by(connection: Connection, tier_id: UUID) -> Mapping[str, Any]:
+    """Return what a tier itself says, by feature key."""
+    statement = sa.select(GRANTS.c.feature_key, GRANTS.c.feature_value).where(GRANTS.c.license_tier_id == tier_id)
+    return {row[0]: row[1] for row in connection.execute(statement.order_by(GRANTS.c.feature_key))}
 
 
 def tier_key_of(connection: Connection, tier_id: UUID | None) -> str | None:
@@ -115,14 +116,14 @@ def default_tier(connection: Connection) -> str | None:
     return connection.execute(sa.select(TIERS.c.tier_key).where(TIERS.c.is_default, TIERS.c.is_active)).scalar()
 
 
-def licenses_count(connection: Connection, tier_key: str, at: datetime) -> int:
+def licenses_count(connection: Connection, tier_id: UUID, at: datetime) -> int:
     """Return how many licences for a tier are valid at a moment.
 
     Raises:
         PrivilegeMissing: row-level security hides tenants from the current role.
     """
     require_all_tenants(connection)
-    valid = SELECT_LICENSES.where(TIERS.c.tier_key == tier_key, *valid_at(at)).subquery()
+    valid = SELECT_LICENSES.where(LICENSES.c.license_tier_id == tier_id, *valid_at(at)).subquery()
     return connection.execute(sa.select(sa.func.count()).select_from(valid)).scalar_one()
 
 

@@ -14,6 +14,7 @@ from heapq import merge
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -24,10 +25,10 @@ from tierwright.resolution.facts import License, Override
 from tierwright.resolution.snapshot import CatalogSnapshot
 from tierwright.services.paging import pages
 from tierwright.services.reading import grant_of, read_catalog
+from tierwright.services.registry.live_tiers import find_tier
 from tierwright.services.statements import LICENSES, OVERRIDES, TIERS
 from tierwright.services.support import SELECT_LICENSES, HeldLicense, valid_at
 from tierwright.services.tenant_scope import require_all_tenants
-from tierwright.types import text_problem
 
 #: As many overrides of linked features are asked for by key; where more are linked, all are read.
 _MOST_KEYS = 500
@@ -52,19 +53,24 @@ class Ending:
     tier_key: str | None
 
 
-def on_tier(connection: Connection, tier_key: str, at: datetime) -> Iterator[tuple[str, list[HeldLicense]]]:
+def on_tier(
+    connection: Connection, tier_key: str, at: datetime, *, is_deleted: bool = False, tier_id: UUID | None = None
+) -> Iterator[tuple[str, list[HeldLicense]]]:
     """Return the tenants that hold a tier at a moment, by id, each with its valid licences for it.
 
+    Args:
+        connection: where to read.
+        tier_key: the key of the tier.
+        at: the moment.
+        is_deleted, tier_id: as for :func:`tierwright.services.registry.live_tiers.find_tier`.
+
     Raises:
-        NotFound: there is no such tier.
+        NotFound, TierDeleted, InvalidInput: there is no such tier.
         PrivilegeMissing: row-level security hides tenants from the current role.
     """
     require_all_tenants(connection)
-    statement = sa.select(TIERS.c.id).where(TIERS.c.tier_key == tier_key)
-    tier_id = None if text_problem(tier_key) else connection.execute(statement).scalar()
-    if tier_id is None:
-        raise NotFound(f"There is no tier {tier_key[:255]!r}.", remedy="`tierwright tier list` names them.")
-    valid = SELECT_LICENSES.where(LICENSES.c.license_tier_id == tier_id, *valid_at(at))
+    tier = find_tier(connection, tier_key, is_deleted=is_deleted, tier_id=tier_id)
+    valid = SELECT_LICENSES.where(LICENSES.c.license_tier_id == tier.id, *valid_at(at))
     rows = (HeldLicense(*row) for row in pages(connection, valid, (LICENSES.c.tenant_id, LICENSES.c.license_key)))
     return ((tenant_id, list(held)) for tenant_id, held in groupby(rows, key=lambda each: each.tenant_id))
 

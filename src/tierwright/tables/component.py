@@ -8,6 +8,7 @@ from sqlalchemy.orm import relationship
 from sqlmodel import Relationship, SQLModel
 
 from tierwright.tables import base
+from tierwright.tables.dialect_indexes import contains_index
 from tierwright.tables.feature import FeatureRegistry
 from tierwright.tables.inputs import FeatureKey, FeatureKeys, InputSchema, Name, Prose, ResourceKey, ShortName, Url
 
@@ -47,6 +48,9 @@ class ComponentRegistry(SQLModel, table=True):
         base.index("idx_component_registry_feature", "feature_key"),
         {"info": dict(base.INFO)},
     )
+
+
+contains_index(ComponentRegistry, "idx_component_registry_required", "required_features")
 
 
 class ComponentInput(InputSchema):

@@ -10,6 +10,7 @@ from sqlalchemy.orm import relationship
 from sqlmodel import Relationship, SQLModel
 
 from tierwright.tables import base
+from tierwright.tables.dialect_indexes import contains_index, setting_index
 from tierwright.tables.feature import FeatureRegistry
 from tierwright.tables.guards import keep_tenant
 from tierwright.tables.inputs import (
@@ -113,6 +114,9 @@ class TenantIntegrationConfig(SQLModel, table=True):
 
 
 keep_tenant(TenantIntegrationConfig)
+contains_index(IntegrationRegistry, "idx_integration_registry_required", "required_features")
+contains_index(TenantIntegrationConfig, "idx_tenant_integration_config", "config")
+setting_index(TenantIntegrationConfig, "idx_tenant_integration_region", "config", "integration_key")
 
 
 class IntegrationInput(InputSchema):

@@ -40,6 +40,8 @@ class LicenseTier(SQLModel, table=True):
     is_active: bool = base.flag(True)
     created_at: datetime = base.created_at()
     updated_at: datetime = base.updated_at()
+    #: When it was deleted: those who hold it keep it, nobody else can get it, and its key is free.
+    deleted_at: datetime | None = base.moment()
 
     base_tier: Optional["LicenseTier"] = Relationship(
         sa_relationship=relationship(
@@ -60,7 +62,14 @@ class LicenseTier(SQLModel, table=True):
         base.primary_key("license_tier", "id"),
         base.foreign_key("fk_license_tier_base", "base_tier_id", "license_tier.id"),
         base.check("chk_license_tier_base", "base_tier_id <> id"),
-        base.index("idx_license_tier_key", "tier_key", unique=True),
+        base.check("chk_license_tier_deleted", "deleted_at IS NULL OR NOT (is_active OR is_default)"),
+        base.index(
+            "idx_license_tier_key",
+            "tier_key",
+            unique=True,
+            sqlite_where=sa.text("(deleted_at IS NULL)"),
+            postgresql_where=sa.text("(deleted_at IS NULL)"),
+        ),
         # At most one default tier: only the rows that say so are in the index.
         base.index(
             "idx_license_tier_default",

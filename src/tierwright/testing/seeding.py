@@ -13,10 +13,12 @@ from sqlalchemy.orm import Session
 from sqlmodel import SQLModel
 
 from tierwright.errors import ReferenceUnknown
+from tierwright.services.session_state import connection_of
 from tierwright.tables import LicenseTierFeatures, TenantLicense, TierwrightState
 from tierwright.testing.documents import Document, ParsedDocument, parse
 from tierwright.types import utc_now
 
+_FEATURES = SQLModel.metadata.tables["feature_registry"]
 _TIERS = SQLModel.metadata.tables["license_tier"]
 _STATE = SQLModel.metadata.tables["tierwright_state"]
 
@@ -42,8 +44,7 @@ def seed(session: Session, document: Document, *, now: datetime | None = None) -
     parsed = parse(document, now)
     if parsed.features or parsed.tiers:
         _bump_catalog(session)
-    session.add_all([feature.to_row() for feature in parsed.features])
-    session.flush()
+    _write_features(session, parsed)
     tiers = _write_tiers(session, parsed)
     session.add_all(
         TenantLicense(license_tier_id=_id_of(tiers, key), **fields)
@@ -54,11 +55,28 @@ def seed(session: Session, document: Document, *, now: datetime | None = None) -
     session.flush()
 
 
+def _write_features(session: Session, parsed: ParsedDocument) -> None:
+    """Write features; their lists past the session, which would refuse what a test may need."""
+    rows = [feature.to_row() for feature in parsed.features]
+    lists = [(row, {"depends_on": row.depends_on, "conflicts_with": row.conflicts_with}) for row in rows]
+    for row in rows:
+        row.depends_on, row.conflicts_with = [], []
+    session.add_all(rows)
+    session.flush()
+    connection = connection_of(session)
+    for row, values in lists:
+        if any(values.values()):
+            changed = sa.update(_FEATURES).where(_FEATURES.c.feature_key == row.feature_key)
+            connection.execute(changed.values(**values, updated_at=_FEATURES.c.updated_at))
+            session.expire(row)
+
+
 def _write_tiers(session: Session, parsed: ParsedDocument) -> dict[str, UUID]:
     """Write tiers and what they say; return the ids of all tiers that there are, by key."""
     session.add_all([tier.row.to_row() for tier in parsed.tiers.values()])
     session.flush()
-    tiers = {row.tier_key: row.id for row in session.execute(sa.select(_TIERS.c.tier_key, _TIERS.c.id))}
+    found = session.execute(sa.select(_TIERS.c.tier_key, _TIERS.c.id).where(_TIERS.c.deleted_at.is_(None)))
+    tiers = {row.tier_key: row.id for row in found}
     for key, tier in parsed.tiers.items():
         if tier.base is not None:  # now that all are there: bases may even run in a circle
             changed = sa.update(_TIERS).where(_TIERS.c.id == tiers[key])

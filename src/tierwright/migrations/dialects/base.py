@@ -155,8 +155,10 @@ class Dialect(ABC):
         Raises:
             ObjectNameTaken: the host added another column of that name.
         """
-        present = {column["name"]: column for column in sa.inspect(self.connection).get_columns(wanted.table)}
-        found = present.get(wanted.name)
+        inspector = sa.inspect(self.connection)
+        if not inspector.has_table(wanted.table):  # an earlier revision, which is pending too, makes it
+            return True
+        found = {column["name"]: column for column in inspector.get_columns(wanted.table)}.get(wanted.name)
         if found is None:
             return True
         dialect = self.connection.dialect

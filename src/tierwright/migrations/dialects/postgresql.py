@@ -113,20 +113,31 @@ class PostgresqlDialect(Dialect):
         if isinstance(definition, Column):
             self.operations.add_column(definition.table, definition.column)
         elif isinstance(definition, Index):
-            self._discard_index(definition)
-            self._create_index(definition)
+            self._ensure_index(definition)
         elif isinstance(definition, Trigger):
             for statement in script.create_trigger(definition):
                 self._run.short(statement)
         else:
             self._create_constraint(definition)
 
-    def _create_index(self, index: Index) -> None:
-        """Build the index online; a duplicate that slipped in meanwhile leaves nothing behind."""
-        try:
-            self._run.patient(script.create_index(index), undo=lambda: self._discard_index(index))
-        except IntegrityError:
+    def _ensure_index(self, index: Index) -> None:
+        """Build the index; one of its name with another definition holds until the new one is valid."""
+        found = catalog.relation(self.connection, index.name)
+        if found is None or not found.valid or found.partitioned or found.constraint is not None:
             self._discard_index(index)
+            self._create_index(index, index)
+            return
+        made = replace(index, name=script.REPLACEMENT)
+        self._discard_index(made)  # of a run that was killed
+        self._create_index(made, index)
+        self._run.short(script.swap_index(index))
+
+    def _create_index(self, made: Index, index: Index) -> None:
+        """Build an index online, for what will be ``index``; a duplicate that slipped in leaves nothing behind."""
+        try:
+            self._run.patient(script.create_index(made), undo=lambda: self._discard_index(made))
+        except IntegrityError:
+            self._discard_index(made)
             preflight.refuse(preflight.findings(self.connection, [index]))
             raise
 

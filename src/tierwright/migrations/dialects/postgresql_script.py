@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from alembic.operations import Operations
 from sqlalchemy.schema import CreateColumn
@@ -16,27 +17,36 @@ from sqlalchemy.schema import CreateColumn
 from tierwright.migrations import preflight
 from tierwright.migrations.definitions import Check, Column, Constraint, Definition, ForeignKey, Index, Trigger
 
-#: What the new one of two constraints is called until it is valid; a killed run leaves it to the next one.
+#: What the new one of two constraints or indexes is called until it is valid; a killed run leaves it to the next one.
 REPLACEMENT = "_tierwright_replacement"
 
 
 def index_definition(index: Index) -> str:
     """Return what ``pg_get_indexdef`` says of the index after its name and table."""
     where = f" WHERE {index.where}" if index.where else ""
-    return f"{'UNIQUE ' if index.unique else ''}btree ({', '.join(index.columns)}){where}"
+    return f"{'UNIQUE ' if index.unique else ''}{index.using} ({', '.join(index.columns)}){where}"
 
 
 def create_index(index: Index, guard: str = "") -> str:
     """Return the statement that builds the index without blocking writers; ``guard`` may be ``IF NOT EXISTS``."""
     unique = "UNIQUE " if index.unique else ""
     where = f" WHERE {index.where}" if index.where else ""
+    using = "" if index.using == "btree" else f"USING {index.using} "
     columns = ", ".join(index.columns)
-    return f"CREATE {unique}INDEX CONCURRENTLY {guard}{index.name} ON {index.table} ({columns}){where}"
+    return f"CREATE {unique}INDEX CONCURRENTLY {guard}{index.name} ON {index.table} {using}({columns}){where}"
 
 
 def create_index_only(index: Index) -> str:
     """Return the statement that makes the index of a partitioned table, without those of its partitions."""
     return create_index(index).replace(" CONCURRENTLY ", " ").replace(f" ON {index.table} ", f" ON ONLY {index.table} ")
+
+
+def swap_index(index: Index) -> str:
+    """Return the statement that puts the index :data:`REPLACEMENT` in the place of the one of this name, if any."""
+    return (
+        f"DO $tierwright$ BEGIN DROP INDEX IF EXISTS {index.name}; "
+        f"ALTER INDEX {REPLACEMENT} RENAME TO {index.name}; END $tierwright$"
+    )
 
 
 def add_constraint(constraint: Constraint) -> str:
@@ -117,10 +127,14 @@ def discard(operations: Operations, definitions: Sequence[Definition]) -> None:
 
 
 def survey(operations: Operations, definitions: Sequence[Definition]) -> None:
-    """Write a block that stops the script if rows break ``definitions``."""
+    """Write a block that stops the script if rows break ``definitions``.
+
+    Of a table to which a column is added nothing is asked: run again, the script finds the column there already.
+    """
+    growing = {definition.table for definition in definitions if isinstance(definition, Column)}
     for definition in definitions:
         query = _survey_query(definition)
-        if query is None:
+        if query is None or definition.table in growing:
             continue
         problem = (
             f"a function {definition.name}() exists that is not ours"
@@ -143,8 +157,13 @@ def _ensure_statements(operations: Operations, definition: Definition) -> list[s
     if isinstance(definition, Index):
         # CONCURRENTLY waits for old transactions, and nobody waits for it: it needs no lock_timeout.
         # The DROP removes an invalid index of a failed run, which IF NOT EXISTS alone would take for a good one.
-        build = create_index(definition, guard="IF NOT EXISTS ")
-        return ["SET lock_timeout = 0", *_drop_statements(definition), build, "SET lock_timeout = '2s'"]
+        if not definition.unique:
+            build = create_index(definition, guard="IF NOT EXISTS ")
+            return ["SET lock_timeout = 0", *_drop_statements(definition), build, "SET lock_timeout = '2s'"]
+        # One of its name may keep duplicates out, and does until the new one is there.
+        made = replace(definition, name=REPLACEMENT)
+        replaced = [*_drop_statements(made), create_index(made, guard="IF NOT EXISTS ")]
+        return ["SET lock_timeout = 0", *replaced, "SET lock_timeout = '2s'", swap_index(definition)]
     if isinstance(definition, Trigger):
         return create_trigger(definition)
     return [replace_constraint(definition), validate_constraint(definition)]

@@ -43,7 +43,7 @@ class SqliteDialect(Dialect):
                 self._discard_object(definition)
         for table, constraints in _by_table(definitions).items():
             self._rebuild(table, drop=constraints, add=[])
-        for definition in definitions:
+        for definition in self.lasting(definitions):  # else its index, which was not put back, is in the way
             if isinstance(definition, Column) and not self.missing_column(definition):
                 self.operations.drop_column(definition.table, definition.name)
 

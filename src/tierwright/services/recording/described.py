@@ -55,6 +55,7 @@ class Described:
         contents: values that are never told, only that they changed.
         always: values that are told with every change.
         switch: the flag that enables and disables.
+        end: the moment at which it was deleted, for what stays as a row.
     """
 
     entity: AuditEntity
@@ -65,6 +66,7 @@ class Described:
     always: frozenset[str] = frozenset()
     switch: str | None = "is_active"
     left_out: frozenset[str] = _STAMPS
+    end: str | None = None
 
     def primary_key(self) -> list[sa.Column[Any]]:
         """Return the columns of the primary key."""
@@ -138,6 +140,8 @@ class Described:
         return [self._entry(self._name(seen), AuditAction.CREATED, seen, None, shown)]
 
     def _action(self, changed: list[str], after: Seen) -> AuditAction:
+        if self.end in changed:
+            return AuditAction.RESTORED if after.values[self.end] is None else AuditAction.ARCHIVED
         if self.switch not in changed:
             return AuditAction.UPDATED
         return AuditAction.ENABLED if after.values[self.switch] else AuditAction.DISABLED
@@ -209,7 +213,13 @@ DESCRIBED = {
         Described(
             AuditEntity.FEATURE, _tables["feature_registry"], ("feature_key",), contents=frozenset({"created_by"})
         ),
-        Described(AuditEntity.TIER, _tables["license_tier"], ("tier_key",)),
+        Described(
+            AuditEntity.TIER,
+            _tables["license_tier"],
+            ("tier_key",),
+            unshown=frozenset({"id", "deleted_at"}),
+            end="deleted_at",
+        ),
         Described(
             AuditEntity.TIER_FEATURE,
             _tables["license_tier_features"],

@@ -33,7 +33,7 @@ _FEATURES = sa.select(
     _text(FEATURES.c.depends_on),
     _text(FEATURES.c.conflicts_with),
 )
-_TIERS = sa.select(TIERS.c.id, TIERS.c.tier_key, TIERS.c.base_tier_id)
+_TIERS = sa.select(TIERS.c.id, TIERS.c.tier_key, TIERS.c.base_tier_id, TIERS.c.deleted_at.is_not(None))
 _GRANTS = sa.select(GRANTS.c.license_tier_id, GRANTS.c.feature_key, _text(GRANTS.c.feature_value))
 
 
@@ -56,7 +56,10 @@ class Catalogue:
             Feature(key, grant_of(default), premium, active, keys_of(needed), keys_of(excluded))
             for key, default, premium, active, needed, excluded in session.execute(_FEATURES)
         ]
-        tiers = [Tier(tier_id, key, {}, base_id=base_id) for tier_id, key, base_id in session.execute(_TIERS)]
+        tiers = [
+            Tier(tier_id, key, {}, base_id=base_id, is_deleted=is_deleted)
+            for tier_id, key, base_id, is_deleted in session.execute(_TIERS)
+        ]
         return cls({feature.key: feature for feature in features}, {tier.id: tier for tier in tiers})
 
     def linked(self, keys: Collection[str]) -> frozenset[str]:
@@ -72,10 +75,6 @@ class Catalogue:
         return replace(
             self, tiers={tier.id: replace(tier, grants=grants.get(tier.id, {})) for tier in self.tiers.values()}
         )
-
-    def tier(self, tier_key: str) -> Tier:
-        """Return the tier with a key, which exists."""
-        return next(tier for tier in self.tiers.values() if tier.key == tier_key)
 
     def with_feature(self, feature: Feature) -> Catalogue:
         """Return the catalogue with one feature added or replaced."""

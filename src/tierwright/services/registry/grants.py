@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -15,9 +16,10 @@ from tierwright.services.audit import Journal
 from tierwright.services.input_errors import typed_input
 from tierwright.services.registry.catalogue import Catalogue
 from tierwright.services.registry.inputs import key_of, keys_of, mapping_of
+from tierwright.services.registry.live_tiers import live_tier
 from tierwright.services.registry.locking import catalogue_write
 from tierwright.services.registry.results import UNCHANGED, WriteResult
-from tierwright.services.registry.rows import apply, features_by_key, fetch, fetch_all, not_found, same
+from tierwright.services.registry.rows import apply, features_by_key, fetch_all, not_found, same
 from tierwright.services.registry.rules import refuse_new_breaks
 from tierwright.services.statements import GRANTS
 from tierwright.tables import FeatureRegistry, LicenseTier, LicenseTierFeatures, check_value_document
@@ -67,7 +69,7 @@ class Granting:
             }
             if not changed:
                 return UNCHANGED
-            self._check_grants(tier_key, changed, ())
+            self._check_grants(tier.id, changed, ())
             for key, document in changed.items():
                 self._write(journal, tier, key, document, held.get(key))
             self._session.expire(tier, ["features"])  # the host may have loaded it
@@ -98,7 +100,7 @@ class Granting:
             held = self._held(tier, keys)
             if not held:
                 return UNCHANGED
-            self._check_grants(tier_key, {}, held)
+            self._check_grants(tier.id, {}, held)
             for key, row in held.items():
                 self._session.delete(row)
                 self._note(journal, tier_key, key, AuditAction.DELETED, old={"feature_value": row.feature_value})
@@ -106,23 +108,20 @@ class Granting:
         return WriteResult(True)
 
     def _tier(self, tier_key: str) -> LicenseTier:
-        row = fetch(self._session, LicenseTier, tier_key=tier_key)
-        if row is None:
-            raise not_found("tier", tier_key)
-        return row
+        return live_tier(self._session, tier_key, not_found("tier", tier_key))
 
     def _held(self, tier: LicenseTier, keys: Collection[str]) -> dict[str, LicenseTierFeatures]:
         conditions = (GRANTS.c.license_tier_id == tier.id, GRANTS.c.feature_key.in_(sorted(keys)))
         rows = fetch_all(self._session, LicenseTierFeatures, sa.and_(*conditions))
         return {row.feature_key: row for row in sorted(rows, key=lambda row: row.feature_key)}
 
-    def _check_grants(self, tier_key: str, granted: Documents, revoked: Collection[str]) -> None:
+    def _check_grants(self, tier_id: UUID, granted: Documents, revoked: Collection[str]) -> None:
         catalogue = Catalogue.read(self._session)
         keys = catalogue.linked([*granted, *revoked])
         if not keys:
             return
         before = catalogue.with_grants(self._session, keys)
-        tier = before.tier(tier_key)
+        tier = before.tiers[tier_id]
         grants = {key: grant for key, grant in tier.grants.items() if key not in revoked}
         grants.update((key, Grant.from_document(document)) for key, document in granted.items())
         refuse_new_breaks(before, before.with_tier(replace(tier, grants=grants)), keys)

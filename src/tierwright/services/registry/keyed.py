@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy.orm import Session
 
-from tierwright.errors import AlreadyExists
+from tierwright.errors import AlreadyExists, WriteRefused
 from tierwright.services.audit import Journal
 from tierwright.services.registry.inputs import InputT, key_of, validated, validated_changes
 from tierwright.services.registry.locking import catalogue_write
@@ -64,7 +64,7 @@ class Keyed(Generic[RowT, InputT]):
             wanted = completed(wanted)  # with what only the database can tell
             values = wanted.row_values()
             key = {name: values[name] for name in self.key}
-            if fetch(self._session, self.row, **key) is not None:
+            if self._find(key) is not None:
                 raise self._exists(key)
             warnings = self._check(None, wanted, list(values))
             self._session.add(self.row(**values))
@@ -75,9 +75,9 @@ class Keyed(Generic[RowT, InputT]):
         key = {name: key_of(what, key[name]) for name, what in self.key.items()}
         checked = self._checked_changes(key, changes)
         with catalogue_write(journal):
-            row = fetch(self._session, self.row, **key)
+            row = self._find(key)
             if row is None:
-                raise not_found(self.noun, _named(key))
+                raise self._not_found(key)
             before = {name: getattr(row, name) for name, field in self.schema.model_fields.items() if not field.exclude}
             wanted = validated(self.schema, {**before, **checked}, self.noun)
             after = wanted.row_values()
@@ -94,6 +94,13 @@ class Keyed(Generic[RowT, InputT]):
 
     def _checked_changes(self, key: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
         return validated_changes(self.schema, changes, self.noun, (*self.key, *self.fixed))
+
+    def _find(self, key: Mapping[str, Any]) -> RowT | None:
+        """Return the row with a key."""
+        return fetch(self._session, self.row, **key)
+
+    def _not_found(self, key: Mapping[str, Any]) -> WriteRefused:
+        return not_found(self.noun, _named(key))
 
     def _exists(self, key: Mapping[str, Any]) -> AlreadyExists:
         return AlreadyExists(

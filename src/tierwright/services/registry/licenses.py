@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 from tierwright.errors import InvalidInput, TierClosed
 from tierwright.services.audit import Journal
 from tierwright.services.registry.inputs import key_of, tenant_of, validated
+from tierwright.services.registry.live_tiers import live_tier
 from tierwright.services.registry.locking import tenant_write
 from tierwright.services.registry.results import UNCHANGED, WriteResult
-from tierwright.services.registry.rows import apply, difference, fetch, not_found, refuse_unknown
+from tierwright.services.registry.rows import apply, difference, fetch, not_found, unknown
 from tierwright.tables import LicenseTier, TenantLicense, TenantLicenseInput
 from tierwright.types import AuditAction, AuditEntity, utc_now
 
@@ -58,15 +59,13 @@ class Licenses:
         Raises:
             ReferenceUnknown: there is no such tier.
             TierClosed: the tier is retired, and the tenant does not hold it under this key.
+            TierDeleted: the tier was deleted.
         """
         journal = Journal.open(self._session, actor, reason)
         tier_key = key_of("tier key", tier_key)
         wanted = _checked(tenant, license_key, starts_at, expires_at)
         with tenant_write(journal, wanted.tenant_id):
-            tier = fetch(self._session, LicenseTier, tier_key=tier_key)
-            if tier is None:
-                refuse_unknown("tier", [tier_key])
-            assert tier is not None  # noqa: S101  refused above
+            tier = live_tier(self._session, tier_key, unknown("tier", [tier_key]))
             row = self._row(wanted.tenant_id, wanted.license_key)
             if not tier.is_active and not _holds(row, tier):
                 raise _closed(tier_key)
@@ -95,6 +94,7 @@ class Licenses:
         Raises:
             ReferenceUnknown: there is no such tier.
             TierClosed: the tier is retired, and the tenant does not hold it under this key.
+            TierDeleted: the tier was deleted.
         """
         if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= _LONGEST_TRIAL:
             raise InvalidInput("Not a valid trial: days is a whole number from 1 to 3650.", remedy="Correct the input.")

@@ -9,10 +9,12 @@ both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
 from tierwright.services.audit import Journal
@@ -59,19 +61,35 @@ def tenant_write(journal: Journal, tenant_id: str) -> Iterator[None]:
             journal.session.flush()
 
 
+def lock_tenants(connection: Connection, tenant_ids: Sequence[str]) -> None:
+    """Hold the locks of some tenants until the transaction ends.
+
+    Args:
+        connection: whose transaction.
+        tenant_ids: in an order that is the same for everybody who locks several.
+    """
+    require_transaction(connection)
+    if connection.dialect.name != "postgresql":
+        lock_file(connection)
+        return
+    given = sa.bindparam("tenants", list(tenant_ids), type_=postgresql.ARRAY(sa.Text()))
+    tenant: Any = sa.func.unnest(given).column_valued("tenant")
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_tenant_hash(tenant)))).all()
+
+
 def _lock_tenant(connection: Connection, tenant_id: str) -> Context | None:
     """Take the lock; return for which tenant the transaction works, which costs no statement of its own."""
     require_transaction(connection)
     if connection.dialect.name == "postgresql":
-        lock = sa.func.pg_advisory_xact_lock(_tenant_hash(tenant_id))
+        lock = sa.func.pg_advisory_xact_lock(_tenant_hash(sa.literal(tenant_id, sa.Text())))
         statement = sa.select(*CONTEXT, lock).where(~sa.exists(_NO_LICENSES))
         return Context(*connection.execute(statement).one()[: len(CONTEXT)])
     lock_file(connection)
     return None
 
 
-def _tenant_hash(tenant_id: str) -> sa.ColumnElement[int]:
+def _tenant_hash(tenant_id: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
     # Tenants whose hashes meet wait for each other, which does no harm.
     schema = sa.cast(sa.func.current_schema(), sa.Text())
-    name = schema.concat(sa.literal(f":tierwright:tenant:{tenant_id}", sa.Text()))
+    name = schema.concat(sa.literal_column("':tierwright:tenant:'", sa.Text())).concat(tenant_id)
     return sa.func.hashtextextended(name, sa.literal(0, sa.BigInteger()))

@@ -56,10 +56,15 @@ def refuse_unknown(what: str, keys: list[str]) -> None:
         ReferenceUnknown: ``keys`` is not empty.
     """
     if keys:
-        named = ", ".join(keys[:5]) + (" and others" if len(keys) > 5 else "")
-        raise ReferenceUnknown(
-            f"There is no {what} {named}.", remedy="Create it first, or correct the key.", details={"unknown": keys}
-        )
+        raise unknown(what, keys)
+
+
+def unknown(what: str, keys: list[str]) -> ReferenceUnknown:
+    """Return the error about references to things that do not exist."""
+    named = ", ".join(keys[:5]) + (" and others" if len(keys) > 5 else "")
+    return ReferenceUnknown(
+        f"There is no {what} {named}.", remedy="Create it first, or correct the key.", details={"unknown": keys}
+    )
 
 
 def not_found(what: str, key: str) -> NotFound:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import NamedTuple
 
 from tierwright.errors import ConflictRefused, CycleRefused, PrerequisiteBroken, WriteRefused
@@ -21,6 +21,7 @@ class Break(NamedTuple):
     feature_key: str
     reason: Reason
     blocked_by: tuple[str, ...]
+    tier_id: Hashable
 
 
 def refuse_new_breaks(before: Catalogue, after: Catalogue, keys: Collection[str]) -> None:
@@ -37,8 +38,8 @@ def refuse_new_breaks(before: Catalogue, after: Catalogue, keys: Collection[str]
         PrerequisiteBroken: a tier would grant a feature without its prerequisites.
         ConflictRefused: a tier would grant features that exclude each other.
     """
-    known = {(found.tier_key, found.feature_key, found.reason) for found in _breaks(before, keys)}
-    found = [each for each in _breaks(after, keys) if (each.tier_key, each.feature_key, each.reason) not in known]
+    known = {(found.tier_id, found.feature_key, found.reason) for found in _breaks(before, keys)}
+    found = [each for each in _breaks(after, keys) if (each.tier_id, each.feature_key, each.reason) not in known]
     if found:
         raise _refusal(found)
 
@@ -99,7 +100,7 @@ def named(keys: Collection[str]) -> str:
 def _breaks(catalogue: Catalogue, keys: Collection[str]) -> list[Break]:
     snapshot = catalogue.compiled(keys)
     return [
-        Break(tier.key, key, decision.reason, decision.blocked_by)
+        Break(tier.key, key, decision.reason, decision.blocked_by, tier.id)
         for tier in snapshot.tiers.values()
         for key, decision in snapshot.table((tier.id,)).items()
         if decision.reason in (Reason.PREREQUISITE_NOT_MET, Reason.CONFLICT)
