@@ -107,10 +107,33 @@ class Column:
         return self.column.name
 
 
+@dataclass(frozen=True)
+class Partitioning:
+    """A table in monthly parts by the moment in a column, on PostgreSQL; SQLite has no such thing."""
+
+    table: str
+    column: str
+
+    @property
+    def name(self) -> str:
+        """What a description of the table calls it."""
+        return "monthly_partitions"
+
+    @property
+    def key(self) -> str:
+        """The partition key, as ``pg_get_partkeydef`` writes it."""
+        return f"RANGE ({self.column})"
+
+    def is_for(self, dialect: str) -> bool:
+        """Tell whether ``dialect`` has partitions."""
+        return dialect == "postgresql"
+
+
 Constraint = ForeignKey | Check
-Definition = Index | ForeignKey | Check | Trigger | Column
+Definition = Index | ForeignKey | Check | Trigger | Column | Partitioning
 
 
 def for_dialect(definitions: Iterable[Definition], dialect: str) -> list[Definition]:
     """Return those of ``definitions`` that ``dialect`` has."""
-    return [each for each in definitions if not isinstance(each, Trigger | Index) or each.is_for(dialect)]
+    limited = Trigger | Index | Partitioning
+    return [each for each in definitions if not isinstance(each, limited) or each.is_for(dialect)]

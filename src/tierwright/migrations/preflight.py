@@ -14,9 +14,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tierwright.errors import DirtyData
-from tierwright.migrations.definitions import Check, Column, Definition, ForeignKey, Index
+from tierwright.migrations.definitions import Check, Column, Definition, ForeignKey, Index, Partitioning
 
 SAMPLES = 5
+_PROBLEMS: dict[type, str] = {
+    ForeignKey: "orphan",
+    Index: "duplicate",
+    Check: "violation",
+    Partitioning: "far-future",
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Finding:
     Attributes:
         constraint: the constraint or unique index that they break.
         table: where they are.
-        problem: ``orphan``, ``duplicate`` or ``violation``.
+        problem: ``orphan``, ``duplicate``, ``violation`` or ``far-future``.
         rows: how many there are.
         keys: up to five of the offending values or primary keys.
         sql: a query that lists them all.
@@ -96,7 +102,17 @@ def violation_query(connection: Connection, definition: Definition, added: Itera
         return f"SELECT {key}, 1 AS row_count FROM {source} WHERE NOT ({definition.condition})"
     if isinstance(definition, Index) and definition.unique:
         return duplicate_query(definition, source)
+    if isinstance(definition, Partitioning) and definition.is_for(connection.dialect.name):
+        return future_query(connection, definition)
     return None
+
+
+def future_query(connection: Connection, wanted: Partitioning) -> str | None:
+    """Return the SQL that lists rows from a future so far away that its months would never come to be partitions."""
+    if wanted.table not in sa.inspect(connection).get_table_names():
+        return None
+    key = ", ".join(sa.inspect(connection).get_pk_constraint(wanted.table)["constrained_columns"])
+    return f"SELECT {key}, 1 AS row_count FROM {wanted.table} WHERE {wanted.column} > now() + interval '2 years'"
 
 
 def _with_added(table: str, names: list[str]) -> str:
@@ -142,7 +158,7 @@ def _count(connection: Connection, definition: Definition, sql: str) -> Finding:
     return Finding(
         constraint=definition.name,
         table=definition.table,
-        problem={ForeignKey: "orphan", Index: "duplicate", Check: "violation"}[type(definition)],
+        problem=_PROBLEMS[type(definition)],
         rows=int(rows),
         keys=tuple("/".join(str(value) for value in row[:-1]) for row in samples),
         sql=sql,

@@ -8,14 +8,26 @@ https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tierwright.errors import MigrationError, PrivilegeMissing
 from tierwright.migrations import preflight
-from tierwright.migrations.definitions import Check, Column, Constraint, Definition, ForeignKey, Index, Trigger
+from tierwright.migrations.definitions import (
+    Check,
+    Column,
+    Constraint,
+    Definition,
+    ForeignKey,
+    Index,
+    Partitioning,
+    Trigger,
+)
 from tierwright.migrations.dialects import postgresql_catalog as catalog
+from tierwright.migrations.dialects import postgresql_partitioning as partitioning
+from tierwright.migrations.dialects import postgresql_partitions as partitions
 from tierwright.migrations.dialects import postgresql_script as script
 from tierwright.migrations.dialects.base import Dialect, name_taken
 from tierwright.migrations.dialects.postgresql_locks import StatementRunner
@@ -63,15 +75,17 @@ class PostgresqlDialect(Dialect):
             )
 
     def refuse_impossible(self, missing: Sequence[Definition]) -> None:
-        """A host may have partitioned a table of ours, and CONCURRENTLY does not work on the parent."""
-        for index in missing:
-            if isinstance(index, Index) and catalog.is_partitioned(self.connection, index.table):
-                raise MigrationError(
-                    f"{index.table} is partitioned, so {index.name} cannot be built on it concurrently.",
-                    remedy=f"Build it by hand: {script.create_index_only(index)}; then the same index CONCURRENTLY on "
-                    "each partition, and ALTER INDEX ... ATTACH PARTITION for each; then run it again.",
-                    details={"table": index.table, "index": index.name},
-                )
+        """A host may have given a table what its partitions cannot have, or what would stay with the old rows."""
+        for wanted in missing:
+            if isinstance(wanted, Partitioning):
+                found = list(self.connection.exec_driver_sql(partitions.refusals(wanted)).scalars())
+                if found:
+                    raise MigrationError(
+                        f"{wanted.table} cannot be partitioned by month as it is: {'; '.join(found)}.",
+                        remedy="Drop what is named, run it again, and make it anew for the partitioned table; see the "
+                        "operator's guide.",
+                        details={"table": wanted.table, "found": found},
+                    )
 
     @property
     def _run(self) -> StatementRunner:
@@ -85,6 +99,8 @@ class PostgresqlDialect(Dialect):
             return found is not None and found == catalog.canonical(self.connection, definition)
         if isinstance(definition, Trigger):
             return self._trigger_exists(definition)
+        if isinstance(definition, Partitioning):
+            return partitions.is_partitioned_so(self.connection, definition)
         return not self.missing_column(definition)
 
     def _index_exists(self, index: Index) -> bool:
@@ -117,8 +133,23 @@ class PostgresqlDialect(Dialect):
         elif isinstance(definition, Trigger):
             for statement in script.create_trigger(definition):
                 self._run.short(statement)
+        elif isinstance(definition, Partitioning):
+            self._partition(definition)
         else:
             self._create_constraint(definition)
+
+    def _partition(self, wanted: Partitioning) -> None:
+        """Make the table a partitioned one; a promise that cannot be kept is taken back."""
+        try:
+            for statement in (partitioning.promise, partitioning.prove, partitioning.swap, partitions.months_ahead):
+                self._block(statement(wanted))
+        except Exception:
+            with suppress(DBAPIError):  # the connection may be what failed; the next run takes it back
+                self._block(partitioning.withdraw(wanted))
+            raise
+
+    def _block(self, statement: str) -> None:
+        self._run.short(statement.replace("%", "%%"))
 
     def _ensure_index(self, index: Index) -> None:
         """Build the index; one of its name with another definition holds until the new one is valid."""
@@ -165,6 +196,10 @@ class PostgresqlDialect(Dialect):
             self._run.short(script.drop_constraint(definition))
         elif isinstance(definition, Trigger):
             self._discard_trigger(definition)
+        elif isinstance(definition, Partitioning):
+            self.options.announce(f"joining the partitions of {definition.table}")
+            self._block(partitioning.withdraw(definition))
+            self._block(partitioning.join(definition))
         elif not self.missing_column(definition):
             self.operations.drop_column(definition.table, definition.name)
 

@@ -32,6 +32,7 @@ _COLUMNS = """
       AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY c.relname, a.attnum
 """
+# The partition key of a table is told with its constraints.
 # NOT NULL is a constraint of its own since PostgreSQL 18; it is said with the column instead.
 _CONSTRAINTS = """
     SELECT c.relname AS "table", 'constraints' AS kind, k.conname AS name, pg_get_constraintdef(k.oid) AS definition
@@ -39,7 +40,10 @@ _CONSTRAINTS = """
     WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
       AND c.relname = ANY(%(tables)s)
       AND k.contype NOT IN ('n', 't')
-    ORDER BY c.relname, k.conname
+    UNION ALL
+    SELECT relname, 'constraints', 'monthly_partitions', 'PARTITION BY ' || pg_get_partkeydef(oid) FROM pg_class
+    WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind = 'p' AND relname = ANY(%(tables)s)
+    ORDER BY 1, 3
 """
 _INDEXES = """
     SELECT c.relname AS "table", 'indexes' AS kind, x.relname AS name,

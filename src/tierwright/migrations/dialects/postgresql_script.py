@@ -15,7 +15,18 @@ from alembic.operations import Operations
 from sqlalchemy.schema import CreateColumn
 
 from tierwright.migrations import preflight
-from tierwright.migrations.definitions import Check, Column, Constraint, Definition, ForeignKey, Index, Trigger
+from tierwright.migrations.definitions import (
+    Check,
+    Column,
+    Constraint,
+    Definition,
+    ForeignKey,
+    Index,
+    Partitioning,
+    Trigger,
+)
+from tierwright.migrations.dialects import postgresql_partitioning as partitioning
+from tierwright.migrations.dialects import postgresql_partitions as partitions
 
 #: What the new one of two constraints or indexes is called until it is valid; a killed run leaves it to the next one.
 REPLACEMENT = "_tierwright_replacement"
@@ -136,17 +147,20 @@ def survey(operations: Operations, definitions: Sequence[Definition]) -> None:
         query = _survey_query(definition)
         if query is None or definition.table in growing:
             continue
-        problem = (
-            f"a function {definition.name}() exists that is not ours"
-            if isinstance(definition, Trigger)
-            else f"rows in {definition.table} break {definition.name}"
-        )
-        message = f"tierwright: {problem}; nothing was changed by this revision"
+        message = f"tierwright: {_problem(definition)}; nothing was changed by this revision"
         operations.execute(
             f"DO $tierwright$ BEGIN IF EXISTS ({query}) THEN "
             f"RAISE EXCEPTION USING MESSAGE = {_literal(message)}, HINT = {_literal(f'List them: {query}')}, "
             "ERRCODE = 'check_violation'; END IF; END $tierwright$"
         )
+
+
+def _problem(definition: Definition) -> str:
+    if isinstance(definition, Trigger):
+        return f"a function {definition.name}() exists that is not ours"
+    if isinstance(definition, Partitioning):
+        return f"{definition.table} cannot be partitioned as it is"
+    return f"rows in {definition.table} break {definition.name}"
 
 
 def _ensure_statements(operations: Operations, definition: Definition) -> list[str]:
@@ -166,6 +180,9 @@ def _ensure_statements(operations: Operations, definition: Definition) -> list[s
         return ["SET lock_timeout = 0", *replaced, "SET lock_timeout = '2s'", swap_index(definition)]
     if isinstance(definition, Trigger):
         return create_trigger(definition)
+    if isinstance(definition, Partitioning):
+        steps = (partitioning.promise, partitioning.prove, partitioning.swap, partitions.months_ahead)
+        return [step(definition) for step in steps]
     return [replace_constraint(definition), validate_constraint(definition)]
 
 
@@ -176,6 +193,8 @@ def _drop_statements(definition: Definition) -> list[str]:
         return [drop_trigger(definition), *([drop_function(definition)] if definition.body else [])]
     if isinstance(definition, Column):
         return [f"ALTER TABLE {definition.table} DROP COLUMN IF EXISTS {definition.name}"]
+    if isinstance(definition, Partitioning):
+        return [partitioning.withdraw(definition), partitioning.join(definition)]
     return [drop_constraint(definition)]
 
 
@@ -186,6 +205,8 @@ def _survey_query(definition: Definition) -> str | None:
         return f"SELECT 1 FROM {definition.table} WHERE NOT ({definition.condition})"
     if isinstance(definition, Index) and definition.unique:
         return preflight.duplicate_query(definition)
+    if isinstance(definition, Partitioning):
+        return f"SELECT * FROM ({partitions.refusals(definition)}) AS refused"
     if isinstance(definition, Trigger) and definition.body:
         return (
             f"SELECT oid::regprocedure FROM pg_proc WHERE proname = '{definition.name}' AND pronargs = 0 "

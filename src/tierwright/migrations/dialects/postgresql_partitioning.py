@@ -1,0 +1,288 @@
+"""A plain table of ours becomes a partitioned one without a row being written, and a plain one again.
+
+1. ``promise``: a CHECK that is not validated, that all rows are from before a coming month; new ones have to be.
+2. ``prove``: it is validated, which reads the rows, and blocks neither readers nor writers.
+3. ``swap``: in one transaction the table gets another name, a partitioned one takes its own, with all that belongs to
+   it, and the old one becomes its first partition. Thanks to the CHECK, PostgreSQL reads no row.
+
+Killed anywhere, the next run goes on. https://www.postgresql.org/docs/current/ddl-partitioning.html
+"""
+
+from __future__ import annotations
+
+from tierwright.migrations.definitions import Partitioning
+from tierwright.migrations.dialects.postgresql_partitions import block, default_name
+
+_PROMISE = "_tierwright_before_"
+#: For so long the promise refuses no row of today, should the run be killed and nobody come back to it.
+_MARGIN, _STALE = "31 days", "7 days"
+_FIND_PLAIN = (
+    "SELECT oid INTO source FROM pg_class WHERE relnamespace = space AND relname = '{table}' AND relkind = 'r'; "
+    "IF source IS NULL THEN RETURN; END IF;"
+)
+_FIND_PROMISE = (
+    "SELECT conname, make_timestamptz(substr(conname, {at}, 4)::int, substr(conname, {at} + 5, 2)::int, 1, 0, 0, 0, "
+    "'UTC') AS upper, convalidated INTO promise FROM pg_constraint WHERE conrelid = source "
+    r"AND conname ~ '^{promise}\d{{4}}_\d\d$' ORDER BY conname DESC LIMIT 1;"
+).replace("{at}", str(len(_PROMISE) + 1))
+
+
+def promise(wanted: Partitioning) -> str:
+    """Return the block that promises that all rows are from before the first of a coming month."""
+    table, column = wanted.table, wanted.column
+    return block(
+        "source oid; promise record; latest timestamptz; until timestamp; name text;",
+        f"""
+        {_FIND_PLAIN.format(table=table)}
+        {_FIND_PROMISE.format(promise=_PROMISE)}
+        IF promise.upper > now() + interval '{_STALE}' THEN RETURN; END IF;
+        SELECT greatest(max({column}), now()) INTO latest FROM {table};
+        until := date_trunc('month', latest AT TIME ZONE 'UTC' + interval '{_MARGIN}') + interval '1 month';
+        name := '{_PROMISE}' || to_char(until, 'YYYY_MM');
+        IF promise.conname IS NOT NULL THEN
+          EXECUTE format('ALTER TABLE {table} DROP CONSTRAINT %I', promise.conname);
+        END IF;
+        EXECUTE format('ALTER TABLE {table} ADD CONSTRAINT %I CHECK ({column} < %L::timestamptz) NOT VALID',
+                       name, until AT TIME ZONE 'UTC');
+        """,
+    )
+
+
+def prove(wanted: Partitioning) -> str:
+    """Return the block that validates the promise."""
+    return block(
+        "source oid; promise record;",
+        f"""
+        {_FIND_PLAIN.format(table=wanted.table)}
+        {_FIND_PROMISE.format(promise=_PROMISE)}
+        IF NOT promise.convalidated THEN
+          EXECUTE format('ALTER TABLE {wanted.table} VALIDATE CONSTRAINT %I', promise.conname);
+        END IF;
+        """,
+    )
+
+
+def withdraw(wanted: Partitioning) -> str:
+    """Return the block that takes a promise back."""
+    return block(
+        "source oid; promise record;",
+        f"""
+        {_FIND_PLAIN.format(table=wanted.table)}
+        {_FIND_PROMISE.format(promise=_PROMISE)}
+        IF promise.conname IS NOT NULL THEN
+          EXECUTE format('ALTER TABLE {wanted.table} DROP CONSTRAINT %I', promise.conname);
+        END IF;
+        """,
+    )
+
+
+def swap(wanted: Partitioning) -> str:
+    """Return the block that puts a partitioned table in the place of the plain one, which becomes its partition."""
+    table = wanted.table
+    return block(
+        "source oid; promise record; each record; made text[] := '{}'; named text[] := '{}'; statement text; former text; "
+        "suffix text;",
+        f"""
+        {_FIND_PLAIN.format(table=table)}
+        LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;
+        {_FIND_PROMISE.format(promise=_PROMISE)}
+        suffix := '_before_' || to_char(promise.upper AT TIME ZONE 'UTC', 'YYYY_MM');
+        former := '{table}' || suffix;
+        {_belongings(table)}
+        {_DROP_TRIGGERS.format(table=table, condition="AND tgtype & 33 <> 32")}
+        {_make_room(table)}
+        EXECUTE format('CREATE TABLE {table} (LIKE %I INCLUDING ALL EXCLUDING STATISTICS) PARTITION BY {wanted.key}',
+                       former);
+        EXECUTE format('ALTER TABLE {table} DROP CONSTRAINT %I', promise.conname);
+        {_name_indexes(table)}
+        {_RUN.format(table=table)}
+        EXECUTE format('ALTER TABLE {table} ATTACH PARTITION %I FOR VALUES FROM (MINVALUE) TO (%L)',
+                       former, promise.upper);
+        EXECUTE format('ALTER TABLE %I DROP CONSTRAINT %I', former, promise.conname);
+        {_close("former")}
+        """,
+    )
+
+
+def join(wanted: Partitioning) -> str:
+    """Return the block that makes the table a plain one again: the largest partition, with the rows of the others.
+
+    What the host had partitioned itself stays so.
+    """
+    table = wanted.table
+    return block(
+        "source oid; base record; each record; made text[] := '{}'; named text[] := '{}'; statement text; listed text;",
+        f"""
+        SELECT oid INTO source FROM pg_class WHERE relnamespace = space AND relname = '{table}' AND relkind = 'p';
+        IF source IS NULL OR NOT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+            WHERE i.inhparent = source AND c.relname = '{default_name(table)}') THEN RETURN; END IF;
+        LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;
+        SELECT c.oid, c.relname AS name INTO base FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = source ORDER BY pg_relation_size(c.oid) DESC, c.relname LIMIT 1;
+        {_names_of_base(table)}
+        {_belongings(table)}
+        SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO listed FROM pg_attribute
+        WHERE attrelid = source AND attnum > 0 AND NOT attisdropped AND attgenerated = '';
+        EXECUTE format('ALTER TABLE {table} DETACH PARTITION %I', base.name);
+        FOR each IN SELECT tgname FROM pg_trigger WHERE tgrelid = base.oid AND NOT tgisinternal LOOP
+          EXECUTE format('DROP TRIGGER %I ON %I', each.tgname, base.name);
+        END LOOP;
+        FOR each IN SELECT polname FROM pg_policy WHERE polrelid = base.oid LOOP
+          EXECUTE format('DROP POLICY %I ON %I', each.polname, base.name);
+        END LOOP;
+        EXECUTE format('ALTER TABLE %1$I NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY', base.name);
+        EXECUTE format('INSERT INTO %I (%s) SELECT %s FROM {table}', base.name, listed, listed);
+        ALTER TABLE {table} RENAME TO _tierwright_partitioned;
+        EXECUTE format('ALTER TABLE %I RENAME TO {table}', base.name);
+        {_RUN.format(table=table)}
+        DROP TABLE _tierwright_partitioned;
+        FOREACH statement IN ARRAY named LOOP EXECUTE statement; END LOOP;
+        """,
+    )
+
+
+def _make_room(table: str) -> str:
+    """Return PL/pgSQL that gives ``source``, its indexes and its keys other names: those belong to the schema."""
+    return f"""
+        FOR each IN SELECT x.relname AS name, k.oid IS NOT NULL AS is_key,
+            CASE WHEN octet_length(x.relname || suffix) > 63 THEN 'idx_' || md5(x.relname) ELSE x.relname END || suffix
+              AS other
+            FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+            LEFT JOIN pg_constraint k ON k.conindid = x.oid AND k.conrelid = source AND k.contype IN ('p', 'u')
+            WHERE i.indrelid = source ORDER BY x.oid
+        LOOP
+          named := named || each.name;
+          EXECUTE format(CASE WHEN each.is_key THEN 'ALTER TABLE {table} RENAME CONSTRAINT %I TO %I'
+                              ELSE 'ALTER INDEX %I RENAME TO %I' END, each.name, each.other);
+        END LOOP;
+        EXECUTE format('ALTER TABLE {table} RENAME TO %I', former);
+    """
+
+
+def _name_indexes(table: str) -> str:
+    """Return PL/pgSQL that gives the indexes of the new table the names that those of ``source`` had.
+
+    They were copied, not made from a text: PostgreSQL may read its own text of a predicate as another one, and would
+    then build an index for the partition. Copies come in the order of the originals, which is that of their numbers.
+    """
+    return f"""
+        FOR each IN
+          WITH known AS (SELECT i.*, x.relname, row_number() OVER (PARTITION BY indrelid ORDER BY indexrelid) AS place,
+                                pg_get_expr(indpred, indrelid) AS predicate, pg_get_expr(indexprs, indrelid) AS terms
+                         FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+                         WHERE indrelid IN (source, '{table}'::regclass))
+          SELECT n.relname AS name, named[n.place] AS wanted,
+                 EXISTS (SELECT FROM pg_constraint WHERE conindid = n.indexrelid AND conrelid = n.indrelid) AS is_key,
+                 (n.indkey::text, n.indoption::text, n.indclass::text, n.indisunique, n.predicate, n.terms)
+                 IS NOT DISTINCT FROM
+                 (o.indkey::text, o.indoption::text, o.indclass::text, o.indisunique, o.predicate, o.terms) AS is_copy
+          FROM known n JOIN known o ON o.place = n.place AND o.indrelid = source WHERE n.indrelid <> source
+        LOOP
+          IF NOT each.is_copy THEN RAISE EXCEPTION '% is no copy of %: run it again', each.name, each.wanted; END IF;
+          EXECUTE format(CASE WHEN each.is_key THEN 'ALTER TABLE {table} RENAME CONSTRAINT %I TO %I'
+                              ELSE 'ALTER INDEX %I RENAME TO %I' END, each.name, each.wanted);
+        END LOOP;
+    """
+
+
+def _names_of_base(table: str) -> str:
+    """Return PL/pgSQL that notes how the constraints and indexes of ``base`` are called on the table."""
+    return f"""
+        FOR each IN SELECT o.conname AS name, k.conname AS wanted FROM pg_constraint o
+            JOIN pg_constraint k ON k.oid = o.conparentid WHERE o.conrelid = base.oid AND o.conname <> k.conname
+        LOOP
+          named := named || format('ALTER TABLE {table} RENAME CONSTRAINT %I TO %I', each.name, each.wanted);
+        END LOOP;
+        FOR each IN SELECT o.relname AS name, w.relname AS wanted FROM pg_index i JOIN pg_class o ON o.oid = i.indexrelid
+            JOIN pg_inherits h ON h.inhrelid = o.oid JOIN pg_class w ON w.oid = h.inhparent
+            WHERE i.indrelid = base.oid AND o.relname <> w.relname
+            AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = o.oid AND contype IN ('p', 'u'))
+        LOOP
+          named := named || format('ALTER INDEX %I RENAME TO %I', each.name, each.wanted);
+        END LOOP;
+    """
+
+
+def _belongings(table: str) -> str:
+    """Return PL/pgSQL that notes in ``made`` how to give another table of this name what ``source`` has."""
+    return f"""
+        SELECT made || format('ALTER TABLE {table} OWNER TO %I', pg_get_userbyid(relowner))
+               || CASE WHEN relrowsecurity THEN ARRAY['ALTER TABLE {table} ENABLE ROW LEVEL SECURITY'] ELSE '{{}}' END
+               || CASE WHEN relforcerowsecurity THEN ARRAY['ALTER TABLE {table} FORCE ROW LEVEL SECURITY'] ELSE '{{}}' END
+               || CASE WHEN relacl IS NULL THEN '{{}}'
+                       ELSE ARRAY[format('REVOKE ALL ON {table} FROM %I', pg_get_userbyid(relowner))] END
+        INTO made FROM pg_class WHERE oid = source;
+        FOR each IN
+          SELECT 0 AS step, format('ALTER TABLE {table} ADD CONSTRAINT %I %s', conname, pg_get_constraintdef(oid)) AS text
+          FROM pg_constraint WHERE conrelid = source AND contype = 'f'
+            AND (SELECT relkind FROM pg_class WHERE oid = source) = 'r'  -- a partition has those of its table
+          UNION ALL
+          SELECT 1, format('GRANT %s ON {table} TO %s%s', privilege_type, {_ROLE.format(oid="grantee")},
+                                   CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+          FROM pg_class, aclexplode(relacl) WHERE oid = source
+          UNION ALL
+          SELECT 2, format('GRANT %s (%I) ON {table} TO %s%s', privilege_type, attname, {_ROLE.format(oid="grantee")},
+                           CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+          FROM pg_attribute, aclexplode(attacl) WHERE attrelid = source AND NOT attisdropped
+          UNION ALL
+          SELECT 3, format('CREATE POLICY %I ON {table} AS %s FOR %s TO %s%s%s', polname,
+            CASE WHEN polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
+            CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE'
+                        ELSE 'ALL' END,
+            (SELECT string_agg({_ROLE.format(oid="role")}, ', ') FROM unnest(polroles) AS role),
+            coalesce(' USING (' || pg_get_expr(polqual, polrelid) || ')', ''),
+            coalesce(' WITH CHECK (' || pg_get_expr(polwithcheck, polrelid) || ')', ''))
+          FROM pg_policy WHERE polrelid = source
+          UNION ALL
+          SELECT 4, pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = source AND NOT tgisinternal
+          UNION ALL
+          SELECT 5, format('ALTER TABLE {table} %s TRIGGER %I', CASE tgenabled WHEN 'D' THEN 'DISABLE'
+            WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, tgname)
+          FROM pg_trigger WHERE tgrelid = source AND NOT tgisinternal AND tgenabled <> 'O'
+          UNION ALL
+          SELECT DISTINCT 6, format('CREATE OR REPLACE VIEW %s%s AS %s', v.oid::regclass,
+            ' WITH (' || array_to_string(v.reloptions, ', ') || ')', pg_get_viewdef(v.oid))
+          FROM pg_depend d JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+          JOIN pg_class v ON v.oid = r.ev_class
+          WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = source AND v.relkind = 'v'
+          UNION ALL
+          SELECT 7, format('ALTER SEQUENCE %s OWNED BY {table}.%I', s.oid::regclass, a.attname)
+          FROM pg_depend d JOIN pg_class s ON d.classid = 'pg_class'::regclass AND s.oid = d.objid AND s.relkind = 'S'
+          JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+          WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = source AND d.deptype = 'a'
+          UNION ALL
+          SELECT 8, format('COMMENT ON TABLE {table} IS %L', obj_description(source, 'pg_class'))
+          WHERE obj_description(source, 'pg_class') IS NOT NULL
+          ORDER BY 1, 2
+        LOOP
+          made := made || each.text;
+        END LOOP;
+    """
+
+
+_ROLE = "CASE {oid} WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid({oid})) END"
+_DROP_TRIGGERS = """
+    FOR each IN SELECT tgname FROM pg_trigger WHERE tgrelid = source AND NOT tgisinternal {condition} LOOP
+      EXECUTE format('DROP TRIGGER %I ON {table}', each.tgname);
+    END LOOP;
+"""
+
+
+def _close(name: str) -> str:
+    """Return PL/pgSQL that leaves a table to its owner alone."""
+    return f"""
+        FOR each IN SELECT DISTINCT {_ROLE.format(oid="grantee")} AS role FROM pg_class c, aclexplode(c.relacl)
+            WHERE c.relnamespace = space AND c.relname = {name} AND grantee <> c.relowner
+        LOOP
+          EXECUTE format('REVOKE ALL ON %I FROM %s', {name}, each.role);
+        END LOOP;
+        FOR each IN SELECT attname, {_ROLE.format(oid="grantee")} AS role FROM pg_attribute a JOIN pg_class c
+            ON c.oid = a.attrelid, aclexplode(a.attacl) WHERE c.relnamespace = space AND c.relname = {name}
+        LOOP
+          EXECUTE format('REVOKE ALL (%I) ON %I FROM %s', each.attname, {name}, each.role);
+        END LOOP;
+    """
+
+
+# First what default privileges may have given away.
+_RUN = _close("'{table}'") + "FOREACH statement IN ARRAY made LOOP EXECUTE statement; END LOOP;"

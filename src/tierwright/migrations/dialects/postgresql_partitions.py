@@ -1,0 +1,293 @@
+"""The partitions of a table of ours on PostgreSQL: what they are called, which there are, and making more.
+
+Every statement is one ``DO`` block, which is one transaction: it can be tried again until its locks are free, and it is
+the same in a live run and in a ``--sql`` script. It reads the catalogue when it runs, so what a host added is seen.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Connection
+
+from tierwright.migrations.definitions import Partitioning
+
+#: Months for which the revision makes partitions, the current one aside.
+AHEAD = 3
+#: SQL for the partitions of ``$parent``; a bound that is none is infinite.
+PARTITIONS = """
+    SELECT c.oid, c.relname::text AS name, c.relkind::text AS kind, coalesce(bounds[1], '-infinity')::timestamptz AS lower,
+           coalesce(bounds[2], 'infinity')::timestamptz AS upper,
+           pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT' AS is_default
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid, regexp_match(pg_get_expr(c.relpartbound, c.oid),
+         '^FOR VALUES FROM \\((?:''([^'']+)''|MINVALUE)\\) TO \\((?:''([^'']+)''|MAXVALUE)\\)$') AS bounds
+    WHERE i.inhparent = {parent} AND NOT i.inhdetachpending
+"""
+_PARENT = (
+    "(SELECT oid FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace "
+    "AND relname = '{table}' AND relkind = 'p')"
+)
+#: SQL for the statement triggers against TRUNCATE that ``$parent`` has and the partition ``$child`` has not: those of
+#: rows every partition gets by itself.
+_MISSING_TRIGGERS = """
+    SELECT t.tgname, pg_get_triggerdef(t.oid, true) AS definition FROM pg_trigger t
+    WHERE t.tgrelid = {parent} AND NOT t.tgisinternal AND t.tgtype & 33 = 32
+      AND NOT EXISTS (SELECT FROM pg_trigger o WHERE o.tgrelid = {child} AND o.tgname = t.tgname)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition of a table by a moment.
+
+    Attributes:
+        name: of the table that it is.
+        lower, upper: from when until when; None where it has no such bound, both for the one of everything else.
+        is_default: whether it takes what no other one does.
+    """
+
+    name: str
+    lower: dt.datetime | None
+    upper: dt.datetime | None
+    is_default: bool
+
+
+def default_name(table: str) -> str:
+    """Return the name of the partition of what no other one takes."""
+    return f"{table}_default"
+
+
+def month_name(table: str, month: dt.datetime) -> str:
+    """Return the name of the partition of a month."""
+    return f"{table}_{month:%Y_%m}"
+
+
+def is_partition_name(table: str, name: str) -> bool:
+    """Tell whether a partition of ours of ``table`` would have this name."""
+    end = name.removeprefix(f"{table}_")
+    digits = end.removeprefix("before_")
+    is_month = len(digits) == len("2026_01") and digits[4] == "_" and (digits[:4] + digits[5:]).isdecimal()
+    return end != name and (end == "default" or is_month)
+
+
+def names_pattern(table: str) -> str:
+    """Return the regular expression for names of partitions of ours."""
+    return f"^{table}_(default|(before_)?[0-9]{{4}}_[0-9]{{2}})$"
+
+
+def partitions(connection: Connection, table: str) -> list[Partition]:
+    """Return the partitions of a table by their bounds, the one of everything else last; none of a plain table."""
+    rows = connection.exec_driver_sql(
+        "SELECT name, CASE WHEN isfinite(lower) THEN lower END AS lower, CASE WHEN isfinite(upper) THEN upper END AS "
+        f"upper, is_default FROM ({PARTITIONS.format(parent=_PARENT.format(table=table))}) AS found "
+        "ORDER BY is_default, found.lower"
+    )
+    return [Partition(row.name, row.lower, row.upper, row.is_default) for row in rows]
+
+
+def unguarded(connection: Connection, table: str) -> list[str]:
+    """Return the partitions that lack a trigger against TRUNCATE, or on which one of the table's is off."""
+    parent = _PARENT.format(table=table)
+    rows = connection.exec_driver_sql(
+        f"SELECT name FROM ({PARTITIONS.format(parent=parent)}) AS found WHERE EXISTS "
+        f"({_MISSING_TRIGGERS.format(parent=parent, child='found.oid')}) "
+        "OR EXISTS (SELECT FROM pg_trigger t JOIN pg_trigger o ON o.tgname = t.tgname AND o.tgrelid = found.oid "
+        f"WHERE t.tgrelid = {parent} AND t.tgenabled IN ('O', 'A') AND o.tgenabled NOT IN ('O', 'A')) ORDER BY name"
+    )
+    return [str(row.name) for row in rows]
+
+
+def uncovered(connection: Connection, table: str) -> list[str]:
+    """Return the partitions that row-level security leaves open while it is on for the table."""
+    parent = _PARENT.format(table=table)
+    rows = connection.exec_driver_sql(
+        f"SELECT name FROM ({PARTITIONS.format(parent=parent)}) AS found JOIN pg_class c ON c.oid = found.oid "
+        f"JOIN pg_class p ON p.oid = {parent} "
+        "WHERE p.relrowsecurity > c.relrowsecurity OR p.relforcerowsecurity > c.relforcerowsecurity ORDER BY name"
+    )
+    return [str(row.name) for row in rows]
+
+
+def is_partitioned_so(connection: Connection, wanted: Partitioning) -> bool:
+    """Tell whether the table is partitioned as wanted, by us or by the host, and every partition is guarded."""
+    key = connection.exec_driver_sql(
+        f"SELECT pg_get_partkeydef(oid) FROM {_PARENT.format(table=wanted.table)} AS found"
+    ).scalar()
+    if key != wanted.key:
+        return False
+    found = partitions(connection, wanted.table)
+    is_ours = any(is_partition_name(wanted.table, each.name) for each in found)
+    is_whole = any(each.is_default for each in found) or not is_ours
+    return is_whole and not unguarded(connection, wanted.table)
+
+
+def block(declared: str, body: str) -> str:
+    """Return a DO block; ``space`` is the schema."""
+    return (
+        f"DO $tierwright$ DECLARE space oid := quote_ident(current_schema())::regnamespace; {declared} "
+        f"BEGIN {body} END $tierwright$"
+    )
+
+
+def months_ahead(wanted: Partitioning, ahead: int = AHEAD) -> str:
+    """Return the block that makes what is missing of the months ahead, and of the partition of everything else.
+
+    What the host has partitioned itself gets no partitions of ours. A month of which rows are in the partition of
+    everything else is left to ``tierwright audit maintain``, which moves them.
+    """
+    return block(
+        f"parent oid; fallback oid; month record; each record; is_taken boolean; {_NEW_DECLARED}",
+        f"""
+        SELECT oid INTO parent FROM pg_class WHERE relnamespace = space AND relname = '{wanted.table}' AND relkind = 'p';
+        IF parent IS NULL THEN RETURN; END IF;
+        IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                   WHERE i.inhparent = parent AND c.relname ~ '{names_pattern(wanted.table)}') THEN
+          SELECT oid INTO fallback FROM ({PARTITIONS.format(parent="parent")}) AS found WHERE is_default;
+          FOR month IN
+            SELECT start AT TIME ZONE 'UTC' AS lower, (start + interval '1 month') AT TIME ZONE 'UTC' AS upper,
+                   '{wanted.table}_' || to_char(start, 'YYYY_MM') AS name
+            FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
+                                 date_trunc('month', now() AT TIME ZONE 'UTC') + interval '{ahead} months',
+                                 interval '1 month') AS start
+          LOOP
+            CONTINUE WHEN EXISTS (SELECT FROM ({PARTITIONS.format(parent="parent")}) AS found
+                                  WHERE NOT is_default AND found.lower < month.upper AND found.upper > month.lower);
+            is_taken := false;
+            IF fallback IS NOT NULL THEN
+              EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE {wanted.column} >= $1 AND {wanted.column} < $2)',
+                             fallback::regclass) INTO is_taken USING month.lower, month.upper;
+            END IF;
+            CONTINUE WHEN is_taken;
+            new_name := month.name; new_bounds := format('FOR VALUES FROM (%L) TO (%L)', month.lower, month.upper);
+            {_NEW.format(table=wanted.table)}
+          END LOOP;
+          IF fallback IS NULL THEN
+            new_name := '{default_name(wanted.table)}'; new_bounds := 'DEFAULT';
+            {_NEW.format(table=wanted.table)}
+          END IF;
+        END IF;
+        {guard_partitions(wanted.table)}
+        """,
+    )
+
+
+def create_partition(table: str, name: str, bounds: str) -> str:
+    """Return the block that makes one partition; it waits for nobody but who alters the table, or reads the default."""
+    return block(
+        f"parent oid; each record; {_NEW_DECLARED}",
+        f"""
+        SELECT oid INTO parent FROM pg_class WHERE relnamespace = space AND relname = '{table}' AND relkind = 'p';
+        new_name := {_quoted(name)}; new_bounds := {_quoted(bounds)};
+        {_NEW.format(table=table)}
+        {guard_partitions(table)}
+        """,
+    )
+
+
+def guard_partitions(table: str) -> str:
+    """Return PL/pgSQL that gives every partition of ``parent`` the triggers against TRUNCATE that it lacks."""
+    return f"""
+        FOR each IN SELECT found.name, lacking.definition FROM ({PARTITIONS.format(parent="parent")}) AS found,
+            LATERAL ({_MISSING_TRIGGERS.format(parent="parent", child="found.oid")}) AS lacking
+        LOOP
+          EXECUTE replace(each.definition, ' ON {table} ', format(' ON %I ', each.name));
+        END LOOP;
+    """
+
+
+_NEW_DECLARED = "new_name text; new_bounds text; new_owner text; open record;"
+# Attached, not made as a partition: that would lock the whole table. It gets indexes, keys and triggers with it. Nobody
+# but the owner may come past the table and its policies.
+_NEW = """
+    EXECUTE format('CREATE TABLE %I (LIKE {table} INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY '
+                   'EXCLUDING STATISTICS)', new_name);
+    SELECT pg_get_userbyid(relowner) INTO new_owner FROM pg_class WHERE oid = parent;
+    IF new_owner <> current_user THEN EXECUTE format('ALTER TABLE %I OWNER TO %I', new_name, new_owner); END IF;
+    FOR open IN SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS role
+        FROM pg_class c, aclexplode(c.relacl) WHERE c.relnamespace = space AND c.relname = new_name AND grantee <> c.relowner
+    LOOP
+      EXECUTE format('REVOKE ALL ON %I FROM %s', new_name, open.role);
+    END LOOP;
+    IF (SELECT relrowsecurity FROM pg_class WHERE oid = parent) THEN
+      EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', new_name);
+    END IF;
+    IF (SELECT relforcerowsecurity FROM pg_class WHERE oid = parent) THEN
+      EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', new_name);
+    END IF;
+    EXECUTE format('ALTER TABLE {table} ATTACH PARTITION %I %s', new_name, new_bounds);
+"""
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def refusals(wanted: Partitioning) -> str:
+    """Return the query for what stands in the way of partitioning the table: nothing of the host's may be lost."""
+    table, column = wanted.table, wanted.column
+    parts: Sequence[str] = (
+        # what it is
+        f"SELECT 'it is partitioned already, ' || pg_get_partkeydef(oid) FROM log WHERE relkind = 'p' "
+        f"AND pg_get_partkeydef(oid) <> '{wanted.key}'",
+        "SELECT 'it is unlogged' FROM log WHERE relkind = 'r' AND relpersistence <> 'p'",
+        "SELECT 'it is of a composite type' FROM log WHERE relkind = 'r' AND reloftype <> 0",
+        "SELECT 'its replica identity is not the default' FROM log WHERE relkind = 'r' AND relreplident <> 'd'",
+        "SELECT 'inheritance: ' || inhparent::regclass || ', ' || inhrelid::regclass FROM pg_inherits, log "
+        "WHERE relkind = 'r' AND oid IN (inhparent, inhrelid)",
+        # what it has
+        "SELECT 'identity column ' || attname FROM pg_attribute, plain WHERE attrelid = oid AND attidentity <> '' "
+        "AND NOT attisdropped",
+        f"SELECT 'unique index without {column}: ' || indexrelid::regclass FROM pg_index, plain WHERE indrelid = oid "
+        "AND indisunique AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = indrelid "
+        f"AND attname = '{column}' AND attnum = ANY(indkey[0:indnkeyatts - 1]))",
+        "SELECT 'index that is not valid: ' || indexrelid::regclass FROM pg_index, plain "
+        "WHERE indrelid = oid AND NOT (indisvalid AND indisready AND indislive)",
+        "SELECT 'constraint ' || conname || CASE WHEN contype = 'x' THEN ', an exclusion' WHEN connoinherit THEN "
+        "', NO INHERIT' ELSE ', NOT VALID' END FROM pg_constraint k, plain WHERE conrelid = plain.oid "
+        "AND NOT starts_with(conname, '_tierwright_') AND contype IN ('c', 'f', 'x') "
+        "AND (contype = 'x' OR NOT convalidated OR (contype = 'c' AND connoinherit))",
+        "SELECT 'trigger with a transition table: ' || tgname FROM pg_trigger, plain WHERE tgrelid = plain.oid "
+        "AND tgtype & 1 = 1 AND (tgoldtable IS NOT NULL OR tgnewtable IS NOT NULL)",
+        "SELECT 'rule ' || rulename FROM pg_rewrite, plain WHERE ev_class = plain.oid",
+        # who refers to it
+        "SELECT 'foreign key ' || conname || ' of ' || conrelid::regclass FROM pg_constraint, plain "
+        "WHERE confrelid = plain.oid AND contype = 'f'",
+        # The views are made anew over the partitioned table; whatever else depends on it would go on with the old rows.
+        "SELECT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend d, plain "
+        "WHERE ((d.refclassid = 'pg_class'::regclass AND d.refobjid = plain.oid) "
+        "       OR (d.refclassid = 'pg_type'::regclass AND d.refobjid = reltype)"
+        "       OR (d.refclassid = 'pg_type'::regclass AND d.refobjid = (SELECT typarray FROM pg_type WHERE oid = reltype)))"
+        "  AND d.deptype IN ('n', 'a') AND NOT (d.classid = 'pg_class'::regclass AND d.objid = plain.oid)"
+        "  AND NOT EXISTS (SELECT FROM pg_constraint o WHERE d.classid = 'pg_constraint'::regclass AND o.oid = d.objid "
+        "                  AND plain.oid IN (o.conrelid, o.confrelid))"
+        "  AND NOT EXISTS (SELECT FROM pg_trigger o WHERE d.classid = 'pg_trigger'::regclass AND o.oid = d.objid "
+        "                  AND o.tgrelid = plain.oid)"
+        "  AND NOT EXISTS (SELECT FROM pg_policy o WHERE d.classid = 'pg_policy'::regclass AND o.oid = d.objid "
+        "                  AND o.polrelid = plain.oid)"
+        "  AND NOT EXISTS (SELECT FROM pg_attrdef o WHERE d.classid = 'pg_attrdef'::regclass AND o.oid = d.objid "
+        "                  AND o.adrelid = plain.oid)"
+        "  AND NOT EXISTS (SELECT FROM pg_index o WHERE d.classid = 'pg_class'::regclass AND o.indexrelid = d.objid "
+        "                  AND o.indrelid = plain.oid)"
+        "  AND NOT EXISTS (SELECT FROM pg_class o WHERE d.classid = 'pg_class'::regclass AND o.oid = d.objid "
+        "                  AND o.relkind = 'S')"
+        "  AND NOT EXISTS (SELECT FROM pg_rewrite o JOIN pg_class v ON v.oid = o.ev_class "
+        "                  WHERE d.classid = 'pg_rewrite'::regclass AND o.oid = d.objid "
+        "                  AND (o.ev_class = plain.oid OR (v.relkind = 'v' AND o.rulename = '_RETURN')))"
+        "  AND d.classid NOT IN ('pg_statistic_ext'::regclass, 'pg_publication_rel'::regclass)",
+        # A subscriber has no tables of the partitions' names.
+        "SELECT 'publication ' || pubname FROM pg_publication p, log WHERE relkind = 'r' AND (EXISTS (SELECT FROM "
+        "pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = log.oid) OR (NOT pubviaroot AND "
+        "(puballtables OR EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = p.pubname "
+        "AND t.schemaname = current_schema() AND t.tablename = log.relname))))",
+        # what has the names that the partitions will have
+        "SELECT 'the name ' || c.relname || ' is taken' FROM pg_class c "
+        f"WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relname ~ '{names_pattern(table)}' "
+        f"AND NOT EXISTS (SELECT FROM pg_inherits i, log WHERE i.inhparent = log.oid AND i.inhrelid = c.oid)",
+    )
+    return (
+        "WITH log AS (SELECT * FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace "
+        f"AND relname = '{table}'), plain AS (SELECT * FROM log WHERE relkind = 'r') "
+        "SELECT DISTINCT found FROM (" + " UNION ALL ".join(parts) + ") AS every (found) ORDER BY found"
+    )
