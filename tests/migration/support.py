@@ -24,7 +24,8 @@ FIRST = "c4d5e6f7a8b9"
 OPTIMISED = "d8e9f0a1b2c3"
 PROTECTED = "e0f1a2b3c4d5"
 GUARDED = "f1a2b3c4d5e6"
-HEAD = "a2b3c4d5e6f7"
+UNDELETED = "a2b3c4d5e6f7"
+HEAD = "b3c4d5e6f7a8"
 
 _DUMP_SQLITE = "SELECT type || ' ' || name || ' ' || tbl_name || ' ' || coalesce(sql, '') FROM sqlite_master ORDER BY 1"
 # Everything that somebody could have made, in every schema: relations, columns, constraints, indexes, triggers, views.

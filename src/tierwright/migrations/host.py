@@ -14,7 +14,7 @@ from alembic.script import Script, ScriptDirectory
 
 from tierwright.errors import RevisionCollision
 from tierwright.migrations.location import chain_path
-from tierwright.migrations.names import TABLE_NAMES, VERSION_TABLE
+from tierwright.migrations.names import PARTITIONED_TABLES, TABLE_NAMES, VERSION_TABLE, is_partition_name
 from tierwright.migrations.runner import chain
 
 
@@ -39,7 +39,7 @@ def autogenerate_filters(*, schema: str | None = None, version_table: str = VERS
     ours = {*TABLE_NAMES, version_table}
 
     def include_name(name: str | None, type_: str, parent_names: Any) -> bool:
-        if type_ != "table" or name not in ours:
+        if type_ != "table" or not _is_ours(name, ours):
             return True
         return parent_names.get("schema_name") not in (None, schema)
 
@@ -49,9 +49,13 @@ def autogenerate_filters(*, schema: str | None = None, version_table: str = VERS
             return True
         if not reflected:
             return not table.info.get("tierwright", False)
-        return table.name not in ours or table.schema not in (None, schema)
+        return not _is_ours(table.name, ours) or table.schema not in (None, schema)
 
     return {"include_name": include_name, "include_object": include_object}
+
+
+def _is_ours(name: str | None, tables: set[str]) -> bool:
+    return name in tables or any(is_partition_name(table, name or "") for table in PARTITIONED_TABLES)
 
 
 def merge_into(config: Config) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 VERSION_TABLE = "tierwright_alembic_version"
 BRANCH_LABEL = "tierwright"
 
@@ -22,3 +24,16 @@ TABLE_NAMES = (
     "feature_audit_log",
     "tierwright_state",
 )
+
+#: Those of them that PostgreSQL has in monthly parts.
+PARTITIONED_TABLES = ("feature_audit_log",)
+
+
+def is_partition_name(table: str, name: str) -> bool:
+    """Tell whether a partition of ours of ``table`` would have this name."""
+    return re.fullmatch(partition_pattern(table), name) is not None
+
+
+def partition_pattern(table: str) -> str:
+    """Return the regular expression, of Python and of PostgreSQL, for the names of partitions of ours."""
+    return f"^{table}_(default|(before_)?[0-9]{{4}}_[0-9]{{2}})$"

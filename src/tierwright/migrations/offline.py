@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
 from tierwright.migrations import preflight
-from tierwright.migrations.definitions import Column, for_dialect
+from tierwright.migrations.definitions import Column, Partitioning, for_dialect
 from tierwright.migrations.names import TABLE_NAMES
 from tierwright.migrations.options import OPTIONS_KEY, MigrationOptions
 from tierwright.migrations.session import migration_session
@@ -36,12 +36,14 @@ def render(context: Any, database: Any, options: MigrationOptions) -> None:
 def _render_postgresql(context: Any, options: MigrationOptions) -> None:
     context.configure(
         dialect_name="postgresql",
+        dialect_opts={"paramstyle": "named"},  # any other doubles the per cent signs
         literal_binds=True,
         version_table=options.version_table,
         transaction_per_migration=True,
         **{OPTIONS_KEY: options},
     )
-    output = context.get_context().impl.static_output
+    migration: MigrationContext = context.get_context()
+    output = migration.impl.static_output
     output("-- Run it with psql -v ON_ERROR_STOP=1 on a direct connection (no transaction-pooling proxy).")
     if options.schema:
         quoted = options.schema.replace('"', '""')
@@ -51,8 +53,30 @@ def _render_postgresql(context: Any, options: MigrationOptions) -> None:
     # New in PostgreSQL 17; nothing where the setting is not known.
     output("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout';")
     output("SET lock_timeout = '2s';\n")
+    output(_guard_against_repeats(context, migration.get_current_revision(), options))
     with context.begin_transaction():
         context.run_migrations()
+
+
+def _guard_against_repeats(context: Any, start: str | None, options: MigrationOptions) -> str:
+    """Return a block that stops a script that has partitioned a table before; live runs know where they stand.
+
+    A script from the beginning on stops by itself: the tables are there.
+    """
+    if start is None:
+        return ""
+    done: list[str] = []
+    for revision in reversed(list(context.script.iterate_revisions("head", start))):
+        if done or any(isinstance(each, Partitioning) for each in getattr(revision.module, "ENSURES", ())):
+            done.append(revision.revision)
+    if not done:
+        return ""
+    listed = ", ".join(f"'{revision}'" for revision in done)
+    return (
+        f"DO $tierwright$ BEGIN IF EXISTS (SELECT FROM {options.version_table} WHERE version_num IN ({listed})) THEN "
+        "RAISE EXCEPTION 'tierwright: this script was run already; nothing was changed' USING HINT = "
+        "'Write one that starts at the revision of the database.'; END IF; END $tierwright$;\n"
+    )
 
 
 def _render_sqlite(context: Any, options: MigrationOptions) -> None:

@@ -45,7 +45,12 @@ def add_guard(model: Any, name: str, create: Mapping[str, tuple[str, ...]]) -> N
     """
     drop = {dialect: statements for dialect, statements in _DROP.items() if dialect in create}
     for moment, statements in (("after_create", create), ("after_drop", drop)):
-        sa.event.listen(model.__table__, moment, _listener(name, statements), propagate=True)
+        add_statements(model, moment, name, statements)
+
+
+def add_statements(model: Any, moment: str, name: str, statements: Mapping[str, tuple[str, ...]]) -> None:
+    """Let ``create_all`` or ``drop_all`` run statements at a moment, as :func:`add_guard` does."""
+    sa.event.listen(model.__table__, moment, _listener(name, statements), propagate=True)
 
 
 def _listener(name: str, statements: Mapping[str, tuple[str, ...]]) -> Any:

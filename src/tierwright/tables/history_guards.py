@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tierwright.tables.guards import add_guard
+from tierwright.tables.guards import add_guard, add_statements
 
 #: What stands in the history in the place of a person.
 ERASED = "<erased>"
@@ -48,6 +48,13 @@ _REFUSE = (
     "' was refused.', HINT = 'Add an entry that says what is right.'; END"
 )
 
+#: The partition that takes every row until months are made. Triggers of rows it gets by itself.
+_FIRST_PARTITION = (
+    "CREATE TABLE {prefix}{table}_default PARTITION OF {prefix}{table} DEFAULT",
+    "CREATE TRIGGER {name} BEFORE TRUNCATE ON {prefix}{table}_default FOR EACH STATEMENT "
+    "EXECUTE FUNCTION {prefix}{name}()",
+)
+
 
 def keep_history(model: Any) -> None:
     """Let ``create_all`` make the triggers with the table of a model, and ``drop_all`` drop their functions."""
@@ -62,6 +69,7 @@ def keep_history(model: Any) -> None:
     add_guard(model, _NO_DELETE, delete)
     add_guard(model, _NO_REPLACE, {"sqlite": _sqlite("INSERT", replaced)})
     add_guard(model, _NO_TRUNCATE, {"postgresql": _postgresql("TRUNCATE", f"BEGIN {_REFUSE}", "STATEMENT")})
+    add_statements(model, "after_create", _NO_TRUNCATE, {"postgresql": _FIRST_PARTITION})
 
 
 def _sqlite(event: str, refused: str) -> tuple[str]:

@@ -30,6 +30,7 @@ from tierwright.migrations.dialects import postgresql_partitioning as partitioni
 from tierwright.migrations.dialects import postgresql_partitions as partitions
 from tierwright.migrations.dialects import postgresql_script as script
 from tierwright.migrations.dialects.base import Dialect, name_taken
+from tierwright.migrations.dialects.postgresql_catalog import quoted
 from tierwright.migrations.dialects.postgresql_locks import StatementRunner
 from tierwright.migrations.names import ADMIN_POLICY
 
@@ -154,7 +155,8 @@ class PostgresqlDialect(Dialect):
     def _ensure_index(self, index: Index) -> None:
         """Build the index; one of its name with another definition holds until the new one is valid."""
         found = catalog.relation(self.connection, index.name)
-        if found is None or not found.valid or found.partitioned or found.constraint is not None:
+        is_whole = not catalog.is_partitioned(self.connection, index.table)
+        if found is None or not found.valid or not is_whole or found.constraint is not None:
             self._discard_index(index)
             self._create_index(index, index)
             return
@@ -165,12 +167,24 @@ class PostgresqlDialect(Dialect):
 
     def _create_index(self, made: Index, index: Index) -> None:
         """Build an index online, for what will be ``index``; a duplicate that slipped in leaves nothing behind."""
+        if catalog.is_partitioned(self.connection, index.table):
+            self._create_index_in_parts(index)
+            return
         try:
             self._run.patient(script.create_index(made), undo=lambda: self._discard_index(made))
         except IntegrityError:
             self._discard_index(made)
             preflight.refuse(preflight.findings(self.connection, [index]))
             raise
+
+    def _create_index_in_parts(self, index: Index) -> None:
+        """CONCURRENTLY does not work on a partitioned table: so first it alone, then one partition after the other."""
+        self._run.short(script.create_index_only(index))
+        for partition in partitions.partitions(self.connection, index.table):
+            part = replace(index, name=partitions.part_name(index.name, partition.name), table=quoted(partition.name))
+            self._discard_index(part)
+            self._run.patient(script.create_index(part), undo=lambda part=part: self._discard_index(part))  # type: ignore[misc]
+            self._run.short(f"ALTER INDEX {index.name} ATTACH PARTITION {part.name}")
 
     def _create_constraint(self, constraint: Constraint) -> None:
         """Enforce the constraint for new rows, then check the old ones; a bad row leaves what was there before.

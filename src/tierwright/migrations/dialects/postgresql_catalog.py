@@ -83,6 +83,11 @@ def dependents(connection: Connection, tables: Sequence[str]) -> list[str]:
     return [str(row.found) for row in rows]
 
 
+def quoted(name: str) -> str:
+    """Return a name as an identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def index_body(definition: str) -> str:
     """Return ``pg_get_indexdef`` from USING on, with UNIQUE before it, without storage parameters."""
     unique = "UNIQUE " if definition.startswith("CREATE UNIQUE") else ""

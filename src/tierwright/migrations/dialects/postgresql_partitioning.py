@@ -215,7 +215,7 @@ def _belongings(table: str) -> str:
         FOR each IN
           SELECT 0 AS step, format('ALTER TABLE {table} ADD CONSTRAINT %I %s', conname, pg_get_constraintdef(oid)) AS text
           FROM pg_constraint WHERE conrelid = source AND contype = 'f'
-            AND (SELECT relkind FROM pg_class WHERE oid = source) = 'r'  -- a partition has those of its table
+            AND (SELECT relkind FROM pg_class WHERE oid = source) = 'r'
           UNION ALL
           SELECT 1, format('GRANT %s ON {table} TO %s%s', privilege_type, {_ROLE.format(oid="grantee")},
                                    CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)

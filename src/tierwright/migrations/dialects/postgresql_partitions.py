@@ -7,12 +7,14 @@ the same in a live run and in a ``--sql`` script. It reads the catalogue when it
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
 from tierwright.migrations.definitions import Partitioning
+from tierwright.migrations.names import is_partition_name, partition_pattern
 
 #: Months for which the revision makes partitions, the current one aside.
 AHEAD = 3
@@ -64,17 +66,9 @@ def month_name(table: str, month: dt.datetime) -> str:
     return f"{table}_{month:%Y_%m}"
 
 
-def is_partition_name(table: str, name: str) -> bool:
-    """Tell whether a partition of ours of ``table`` would have this name."""
-    end = name.removeprefix(f"{table}_")
-    digits = end.removeprefix("before_")
-    is_month = len(digits) == len("2026_01") and digits[4] == "_" and (digits[:4] + digits[5:]).isdecimal()
-    return end != name and (end == "default" or is_month)
-
-
-def names_pattern(table: str) -> str:
-    """Return the regular expression for names of partitions of ours."""
-    return f"^{table}_(default|(before_)?[0-9]{{4}}_[0-9]{{2}})$"
+def part_name(index: str, partition: str) -> str:
+    """Return the name of an index's part on a partition; those that PostgreSQL chooses it may have chosen before."""
+    return f"{index[:40]}_{hashlib.sha256(partition.encode()).hexdigest()[:12]}"
 
 
 def partitions(connection: Connection, table: str) -> list[Partition]:
@@ -125,10 +119,11 @@ def is_partitioned_so(connection: Connection, wanted: Partitioning) -> bool:
 
 def block(declared: str, body: str) -> str:
     """Return a DO block; ``space`` is the schema."""
-    return (
+    text = (
         f"DO $tierwright$ DECLARE space oid := quote_ident(current_schema())::regnamespace; {declared} "
         f"BEGIN {body} END $tierwright$"
     )
+    return " ".join(text.split())
 
 
 def months_ahead(wanted: Partitioning, ahead: int = AHEAD) -> str:
@@ -143,7 +138,7 @@ def months_ahead(wanted: Partitioning, ahead: int = AHEAD) -> str:
         SELECT oid INTO parent FROM pg_class WHERE relnamespace = space AND relname = '{wanted.table}' AND relkind = 'p';
         IF parent IS NULL THEN RETURN; END IF;
         IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-                   WHERE i.inhparent = parent AND c.relname ~ '{names_pattern(wanted.table)}') THEN
+                   WHERE i.inhparent = parent AND c.relname ~ '{partition_pattern(wanted.table)}') THEN
           SELECT oid INTO fallback FROM ({PARTITIONS.format(parent="parent")}) AS found WHERE is_default;
           FOR month IN
             SELECT start AT TIME ZONE 'UTC' AS lower, (start + interval '1 month') AT TIME ZONE 'UTC' AS upper,
@@ -201,8 +196,7 @@ _NEW_DECLARED = "new_name text; new_bounds text; new_owner text; open record;"
 # Attached, not made as a partition: that would lock the whole table. It gets indexes, keys and triggers with it. Nobody
 # but the owner may come past the table and its policies.
 _NEW = """
-    EXECUTE format('CREATE TABLE %I (LIKE {table} INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY '
-                   'EXCLUDING STATISTICS)', new_name);
+    EXECUTE format('CREATE TABLE %I (LIKE {table} INCLUDING ALL EXCLUDING INDEXES EXCLUDING STATISTICS)', new_name);
     SELECT pg_get_userbyid(relowner) INTO new_owner FROM pg_class WHERE oid = parent;
     IF new_owner <> current_user THEN EXECUTE format('ALTER TABLE %I OWNER TO %I', new_name, new_owner); END IF;
     FOR open IN SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS role
@@ -283,11 +277,11 @@ def refusals(wanted: Partitioning) -> str:
         "AND t.schemaname = current_schema() AND t.tablename = log.relname))))",
         # what has the names that the partitions will have
         "SELECT 'the name ' || c.relname || ' is taken' FROM pg_class c "
-        f"WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relname ~ '{names_pattern(table)}' "
+        f"WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relname ~ '{partition_pattern(table)}' "
         f"AND NOT EXISTS (SELECT FROM pg_inherits i, log WHERE i.inhparent = log.oid AND i.inhrelid = c.oid)",
     )
     return (
         "WITH log AS (SELECT * FROM pg_class WHERE relnamespace = quote_ident(current_schema())::regnamespace "
         f"AND relname = '{table}'), plain AS (SELECT * FROM log WHERE relkind = 'r') "
-        "SELECT DISTINCT found FROM (" + " UNION ALL ".join(parts) + ") AS every (found) ORDER BY found"
+        "SELECT DISTINCT hindrance FROM (" + " UNION ALL ".join(parts) + ") AS every (hindrance) ORDER BY hindrance"
     )

@@ -122,11 +122,19 @@ def folded(sql: str) -> str:
 
 
 def ensure(operations: Operations, definitions: Sequence[Definition]) -> None:
-    """Write the statements that add ``definitions``, each outside of a transaction."""
+    """Write the statements that add ``definitions``, each outside of a transaction.
+
+    A table is partitioned in the transaction that records the revision: what stands before it in the script cannot be
+    run again afterwards, because CONCURRENTLY does not work on it any more.
+    """
     with operations.get_context().autocommit_block():
         for definition in definitions:
             for statement in _ensure_statements(operations, definition):
                 operations.execute(statement)
+    for definition in definitions:
+        if isinstance(definition, Partitioning):
+            operations.execute(partitioning.swap(definition))
+            operations.execute(partitions.months_ahead(definition))
 
 
 def discard(operations: Operations, definitions: Sequence[Definition]) -> None:
@@ -181,8 +189,7 @@ def _ensure_statements(operations: Operations, definition: Definition) -> list[s
     if isinstance(definition, Trigger):
         return create_trigger(definition)
     if isinstance(definition, Partitioning):
-        steps = (partitioning.promise, partitioning.prove, partitioning.swap, partitions.months_ahead)
-        return [step(definition) for step in steps]
+        return [partitioning.promise(definition), partitioning.prove(definition)]
     return [replace_constraint(definition), validate_constraint(definition)]
 
 
