@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from tierwright.doctor.history import history_findings
 from tierwright.doctor.key_lists import key_list_findings
+from tierwright.doctor.partitions import partition_findings
 from tierwright.doctor.report import Finding, Report, Severity
 from tierwright.doctor.rows import row_definitions, row_findings
 from tierwright.doctor.schema import schema_findings
@@ -44,6 +45,7 @@ def examine(
             *(history_findings(connection) if status.current == status.head else ()),
             *_setting_findings(connection, is_host_engine=isinstance(database, Engine)),
             *_isolation_findings(connection),
+            *partition_findings(connection),
             *row_findings(connection, definitions),
             *(key_list_findings(connection) if rows else ()),
         ]

@@ -20,6 +20,8 @@ from tierwright.isolation.state import (
     read_roles,
 )
 from tierwright.migrations import MigrationOptions
+from tierwright.migrations.dialects.postgresql_partitions import partitions
+from tierwright.migrations.names import PARTITIONED_TABLES
 from tierwright.services.row_security import ADMIN_POLICY, TENANT_TABLES
 
 ADMIN_ROLE = "tierwright_admin"
@@ -107,6 +109,10 @@ def enable_sql(connection: Connection, app: Sequence[str], *, admin: str = ADMIN
             f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
             f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
         ]
+    # Who comes through the table meets its policies; a partition has none, so whoever names it sees nothing.
+    for partition in _partitions(connection):
+        statements += [f"DROP POLICY IF EXISTS {policy} ON {partition}" for policy in RULES]
+        statements.append(f"ALTER TABLE {partition} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
     return statements
 
 
@@ -125,7 +131,14 @@ def disable_sql(connection: Connection) -> list[str]:
             f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY",
             f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY",
         ]
+    for partition in _partitions(connection):
+        statements += [f"DROP POLICY IF EXISTS {policy} ON {partition}" for policy in RULES]
+        statements.append(f"ALTER TABLE {partition} NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY")
     return statements
+
+
+def _partitions(connection: Connection) -> list[str]:
+    return [quoted(each.name) for table in PARTITIONED_TABLES for each in partitions(connection, table)]
 
 
 def _state(connection: Connection) -> IsolationState:

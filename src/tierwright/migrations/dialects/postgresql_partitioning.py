@@ -118,7 +118,7 @@ def join(wanted: Partitioning) -> str:
             WHERE i.inhparent = source AND c.relname = '{default_name(table)}') THEN RETURN; END IF;
         LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;
         SELECT c.oid, c.relname AS name INTO base FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-        WHERE i.inhparent = source ORDER BY pg_relation_size(c.oid) DESC, c.relname LIMIT 1;
+        WHERE i.inhparent = source ORDER BY pg_relation_size(c.oid) DESC, c.oid LIMIT 1;
         {_names_of_base(table)}
         {_belongings(table)}
         SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO listed FROM pg_attribute
@@ -168,14 +168,16 @@ def _name_indexes(table: str) -> str:
     return f"""
         FOR each IN
           WITH known AS (SELECT i.*, x.relname, row_number() OVER (PARTITION BY indrelid ORDER BY indexrelid) AS place,
-                                pg_get_expr(indpred, indrelid) AS predicate, pg_get_expr(indexprs, indrelid) AS terms
+                                pg_get_expr(indpred, indrelid) AS predicate,
+                                ARRAY(SELECT pg_get_indexdef(indexrelid, n, false) FROM generate_series(1, indnatts) n)
+                                  AS terms
                          FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
                          WHERE indrelid IN (source, '{table}'::regclass))
           SELECT n.relname AS name, named[n.place] AS wanted,
                  EXISTS (SELECT FROM pg_constraint WHERE conindid = n.indexrelid AND conrelid = n.indrelid) AS is_key,
-                 (n.indkey::text, n.indoption::text, n.indclass::text, n.indisunique, n.predicate, n.terms)
+                 (n.indoption::text, n.indclass::text, n.indisunique, n.predicate, n.terms)
                  IS NOT DISTINCT FROM
-                 (o.indkey::text, o.indoption::text, o.indclass::text, o.indisunique, o.predicate, o.terms) AS is_copy
+                 (o.indoption::text, o.indclass::text, o.indisunique, o.predicate, o.terms) AS is_copy
           FROM known n JOIN known o ON o.place = n.place AND o.indrelid = source WHERE n.indrelid <> source
         LOOP
           IF NOT each.is_copy THEN RAISE EXCEPTION '% is no copy of %: run it again', each.name, each.wanted; END IF;

@@ -149,11 +149,8 @@ def months_ahead(wanted: Partitioning, ahead: int = AHEAD) -> str:
           LOOP
             CONTINUE WHEN EXISTS (SELECT FROM ({PARTITIONS.format(parent="parent")}) AS found
                                   WHERE NOT is_default AND found.lower < month.upper AND found.upper > month.lower);
-            is_taken := false;
-            IF fallback IS NOT NULL THEN
-              EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE {wanted.column} >= $1 AND {wanted.column} < $2)',
-                             fallback::regclass) INTO is_taken USING month.lower, month.upper;
-            END IF;
+            EXECUTE 'SELECT EXISTS (SELECT FROM {wanted.table} WHERE {wanted.column} >= $1 AND {wanted.column} < $2)'
+              INTO is_taken USING month.lower, month.upper;
             CONTINUE WHEN is_taken;
             new_name := month.name; new_bounds := format('FOR VALUES FROM (%L) TO (%L)', month.lower, month.upper);
             {_NEW.format(table=wanted.table)}
@@ -182,12 +179,18 @@ def create_partition(table: str, name: str, bounds: str) -> str:
 
 
 def guard_partitions(table: str) -> str:
-    """Return PL/pgSQL that gives every partition of ``parent`` the triggers against TRUNCATE that it lacks."""
+    """Return PL/pgSQL that gives every partition of ``parent`` the triggers that it lacks, and turns its own on."""
     return f"""
         FOR each IN SELECT found.name, lacking.definition FROM ({PARTITIONS.format(parent="parent")}) AS found,
             LATERAL ({_MISSING_TRIGGERS.format(parent="parent", child="found.oid")}) AS lacking
         LOOP
           EXECUTE replace(each.definition, ' ON {table} ', format(' ON %I ', each.name));
+        END LOOP;
+        FOR each IN SELECT found.name, o.tgname FROM ({PARTITIONS.format(parent="parent")}) AS found
+            JOIN pg_trigger o ON o.tgrelid = found.oid JOIN pg_trigger t ON t.tgrelid = parent AND t.tgname = o.tgname
+            WHERE t.tgenabled IN ('O', 'A') AND o.tgenabled NOT IN ('O', 'A')
+        LOOP
+          EXECUTE format('ALTER TABLE %I ENABLE TRIGGER %I', each.name, each.tgname);
         END LOOP;
     """
 

@@ -1,0 +1,82 @@
+"""Findings about the history in monthly parts; SQLite has no parts."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy.engine import Connection
+
+from tierwright.audit.months import next_month
+from tierwright.doctor.report import Finding, Severity
+from tierwright.migrations.dialects.postgresql_partitions import Partition, partitions, uncovered, unguarded
+from tierwright.migrations.names import PARTITIONED_TABLES
+from tierwright.types import utc_now
+
+_MAINTAIN = "Run `tierwright audit maintain`, and let something run it every day."
+
+
+def partition_findings(connection: Connection) -> Iterator[Finding]:
+    """Yield what is wrong with the partitions of the history; a plain table is the schema's finding."""
+    if connection.dialect.name != "postgresql":
+        return
+    for table in PARTITIONED_TABLES:
+        found = partitions(connection, table)
+        if found:
+            yield from _missing(table, found)
+            yield from _rows_outside(connection, table, found)
+        for name in unguarded(connection, table):
+            yield Finding(
+                "partition-unguarded",
+                Severity.ERROR,
+                name,
+                "A trigger that keeps the history is missing, or off, on this partition.",
+                "Run `tierwright db repair`.",
+            )
+        for name in uncovered(connection, table):
+            yield Finding(
+                "partition-uncovered",
+                Severity.ERROR,
+                name,
+                "Row-level security is on for the history, and not for this partition of it.",
+                "Run `tierwright db isolation enable` again.",
+            )
+
+
+def _missing(table: str, found: Sequence[Partition]) -> Iterator[Finding]:
+    """Yield that the coming month has no partition; a table that ``create_all`` made has none at all, and no hurry."""
+    start = next_month(utc_now())
+    ranged = [each for each in found if not each.is_default]
+    covered = any((each.upper is None or each.upper > start) and _begins(each) <= start for each in ranged)
+    if not covered:
+        yield Finding(
+            "partitions-missing",
+            Severity.ERROR if ranged or len(found) != 1 else Severity.INFO,
+            table,
+            f"There is no partition for {start:%Y-%m}; rows of it go where those of no month go.",
+            _MAINTAIN,
+        )
+
+
+def _rows_outside(connection: Connection, table: str, found: Sequence[Partition]) -> Iterator[Finding]:
+    ranged = [each for each in found if not each.is_default]
+    if len(ranged) == len(found) or not ranged:
+        return
+    first = min(_begins(each) for each in ranged)
+    last = max(each.upper or dt.datetime.max.replace(tzinfo=dt.UTC) for each in ranged)
+    # Asked of the whole: policies may hide the rows of a partition from who names it. Other partitions are not read.
+    sql = f"SELECT count(*) FROM {table} WHERE performed_at < '{first}' OR performed_at >= '{last}'"
+    rows = connection.exec_driver_sql(sql).scalar_one()
+    if rows:
+        yield Finding(
+            "rows-outside-partitions",
+            Severity.ERROR,
+            table,
+            f"{rows} row(s) are from before or after every month that has a partition.",
+            _MAINTAIN,
+            sql.replace("count(*)", "*"),
+        )
+
+
+def _begins(each: Partition) -> dt.datetime:
+    return each.lower or dt.datetime.min.replace(tzinfo=dt.UTC)
