@@ -55,6 +55,10 @@
     │   ├── UnknownKeyId
     │   ├── DecryptionFailed
     │   └── EnvelopeInvalid
+    ├── ArchiveError                an archive of the history cannot be trusted, made or restored
+    │   ├── ArchiveDamaged
+    │   ├── ArchiveNotWritten
+    │   └── ArchiveNotRestored
     ├── RetryTransaction            another transaction came first; the same one may succeed now
     ├── HistoryRequired             today's rows cannot answer for that moment
     ├── NotALimit                   a decision without a number was asked to compare
@@ -286,6 +290,22 @@ class DecryptionFailed(SecretsError):
 
 class EnvelopeInvalid(SecretsError):
     """What is stored as secrets is no envelope of ours."""
+
+
+class ArchiveError(TierwrightError):
+    """An archive of the history cannot be trusted, made or restored; the history stays as it is."""
+
+
+class ArchiveDamaged(ArchiveError):
+    """An archive is not what its manifest says."""
+
+
+class ArchiveNotWritten(ArchiveError):
+    """An archive cannot be written where it was to be."""
+
+
+class ArchiveNotRestored(ArchiveError):
+    """An archive does not fit the database."""
 
 
 class RetryTransaction(TierwrightError):

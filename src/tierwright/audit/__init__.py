@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from tierwright.audit.archive_files import Manifest, read_archive, verify_archive
+from tierwright.audit.archives import Archive, archives_needed, read_archives
 from tierwright.audit.entries import AuditEntry
 from tierwright.audit.erasing import ErasureReport, erase_person
 from tierwright.audit.log import AsyncAuditLog, AuditLog, AuditPage
+from tierwright.audit.maintenance import Upkeep, UpkeepReport, maintain
 from tierwright.audit.question import AuditQuestion
+from tierwright.audit.restoring import Restored, restore_archive
 from tierwright.audit.tenant_history import TenantHistory, tenant_history
 
 __all__ = [
+    "Archive",
     "AsyncAuditLog",
     "AuditEntry",
     "AuditLog",
     "AuditPage",
     "AuditQuestion",
     "ErasureReport",
+    "Manifest",
+    "Restored",
     "TenantHistory",
+    "Upkeep",
+    "UpkeepReport",
+    "archives_needed",
     "erase_person",
+    "maintain",
+    "read_archive",
+    "read_archives",
+    "restore_archive",
     "tenant_history",
+    "verify_archive",
 ]

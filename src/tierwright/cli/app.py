@@ -9,6 +9,7 @@ import typer
 
 from tierwright.cli import (
     audit,
+    audit_maintain,
     catalog,
     component,
     db,
@@ -55,6 +56,9 @@ app.add_typer(integration.app, name="integration")
 app.add_typer(integrations.app, name="integrations")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(secrets.app, name="secrets")
+audit.app.command()(audit_maintain.maintain)
+audit.app.command()(audit_maintain.verify)
+audit.app.command()(audit_maintain.restore)
 app.add_typer(audit.app, name="audit")
 
 

@@ -133,7 +133,7 @@ def months_ahead(wanted: Partitioning, ahead: int = AHEAD) -> str:
     everything else is left to ``tierwright audit maintain``, which moves them.
     """
     return block(
-        f"parent oid; fallback oid; month record; each record; is_taken boolean; {_NEW_DECLARED}",
+        f"parent oid; fallback oid; month record; each record; is_taken boolean; {NEW_DECLARED}",
         f"""
         SELECT oid INTO parent FROM pg_class WHERE relnamespace = space AND relname = '{wanted.table}' AND relkind = 'p';
         IF parent IS NULL THEN RETURN; END IF;
@@ -153,11 +153,11 @@ def months_ahead(wanted: Partitioning, ahead: int = AHEAD) -> str:
               INTO is_taken USING month.lower, month.upper;
             CONTINUE WHEN is_taken;
             new_name := month.name; new_bounds := format('FOR VALUES FROM (%L) TO (%L)', month.lower, month.upper);
-            {_NEW.format(table=wanted.table)}
+            {new_partition(wanted.table)}
           END LOOP;
           IF fallback IS NULL THEN
             new_name := '{default_name(wanted.table)}'; new_bounds := 'DEFAULT';
-            {_NEW.format(table=wanted.table)}
+            {new_partition(wanted.table)}
           END IF;
         END IF;
         {guard_partitions(wanted.table)}
@@ -165,17 +165,9 @@ def months_ahead(wanted: Partitioning, ahead: int = AHEAD) -> str:
     )
 
 
-def create_partition(table: str, name: str, bounds: str) -> str:
-    """Return the block that makes one partition; it waits for nobody but who alters the table, or reads the default."""
-    return block(
-        f"parent oid; each record; {_NEW_DECLARED}",
-        f"""
-        SELECT oid INTO parent FROM pg_class WHERE relnamespace = space AND relname = '{table}' AND relkind = 'p';
-        new_name := {_quoted(name)}; new_bounds := {_quoted(bounds)};
-        {_NEW.format(table=table)}
-        {guard_partitions(table)}
-        """,
-    )
+def new_partition(table: str, fill: str = "") -> str:
+    """Return PL/pgSQL that makes the partition ``new_name`` with ``new_bounds``; ``fill`` runs before it is attached."""
+    return _NEW.format(table=table, fill=fill)
 
 
 def guard_partitions(table: str) -> str:
@@ -195,7 +187,7 @@ def guard_partitions(table: str) -> str:
     """
 
 
-_NEW_DECLARED = "new_name text; new_bounds text; new_owner text; open record;"
+NEW_DECLARED = "new_name text; new_bounds text; new_owner text; open record;"
 # Attached, not made as a partition: that would lock the whole table. It gets indexes, keys and triggers with it. Nobody
 # but the owner may come past the table and its policies.
 _NEW = """
@@ -213,11 +205,13 @@ _NEW = """
     IF (SELECT relforcerowsecurity FROM pg_class WHERE oid = parent) THEN
       EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', new_name);
     END IF;
+    {fill}
     EXECUTE format('ALTER TABLE {table} ATTACH PARTITION %I %s', new_name, new_bounds);
 """
 
 
-def _quoted(text: str) -> str:
+def quoted_text(text: str) -> str:
+    """Return a text as a literal."""
     return "'" + text.replace("'", "''") + "'"
 
 

@@ -1,0 +1,259 @@
+"""Archives as files: gzipped lines, and beside them a manifest that says what they must be.
+
+A file gets its name only after it was read back and found whole; the manifest comes last. So an archive with a manifest
+is complete, and whatever else a killed run has left is written anew.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tierwright.audit.archive_lines import entry_of, split
+from tierwright.audit.entries import AuditEntry
+from tierwright.errors import ArchiveDamaged, ArchiveNotWritten
+
+FORMAT = "tierwright-history-1"
+MANIFEST = ".manifest.json"
+_TABLE = "feature_audit_log"
+_LEVEL = 6
+_BLOCK = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an archive must be.
+
+    Attributes:
+        format: of the file.
+        file: its name.
+        month: of the rows, such as ``2026-01``.
+        part: 1, or more where rows of the month came after it was archived.
+        rows: how many there are.
+        first, last: the moments of the first and the last one, as in the lines.
+        columns: of the table, in the order of the lines.
+        dialect: of the database that they are from.
+        bytes: of the file.
+        sha256: of the file.
+        content_sha256: of the lines.
+    """
+
+    format: str
+    file: str
+    month: str
+    part: int
+    rows: int
+    first: str
+    last: str
+    columns: tuple[str, ...]
+    dialect: str
+    bytes: int
+    sha256: str
+    content_sha256: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON-able data."""
+        return asdict(self)
+
+
+def archive_name(month: str, part: int) -> str:
+    """Return the name of the file of a month's part."""
+    return f"{_TABLE}_{month.replace('-', '_')}{f'.{part}' if part > 1 else ''}.jsonl.gz"
+
+
+def write_archive(
+    folder: Path, month: str, part: int, columns: tuple[str, ...], dialect: str, lines: Iterable[str]
+) -> Manifest:
+    """Write an archive, read it back, and give it its name; one of that name that was never used is replaced.
+
+    Args:
+        folder: where to.
+        month, part, columns, dialect: for the manifest.
+        lines: of the rows, without their ends.
+
+    Returns:
+        Its manifest.
+
+    Raises:
+        ArchiveNotWritten: the folder is not there, not writable, or full; nothing of it is left.
+        ArchiveDamaged: what was read back is not what was written.
+    """
+    name = archive_name(month, part)
+    temporary = folder / f".{name}.{os.getpid()}.tmp"
+    with _written(temporary):
+        manifest = _write(temporary, Manifest(FORMAT, name, month, part, 0, "", "", columns, dialect, 0, "", ""), lines)
+        _check(temporary, manifest)
+        os.replace(temporary, folder / name)
+    temporary = folder / f".{name}{MANIFEST}.{os.getpid()}.tmp"
+    with _written(temporary):
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(manifest.as_dict(), file, indent=1)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, folder / f"{name}{MANIFEST}")
+        _sync(folder)
+    return manifest
+
+
+def verify_archive(path: Path) -> Manifest:
+    """Read an archive and check that it is what its manifest says; needs no database.
+
+    Args:
+        path: of the file; the manifest lies beside it.
+
+    Raises:
+        ArchiveDamaged: it is not, or one of the two cannot be read.
+    """
+    manifest = read_manifest(path)
+    _check(path, manifest)
+    return manifest
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Return the manifest of an archive, which is not read.
+
+    Raises:
+        ArchiveDamaged: it is missing, or is no manifest.
+    """
+    try:
+        found = json.loads(Path(f"{path}{MANIFEST}").read_text("utf-8"))
+        manifest = Manifest(**{**found, "columns": tuple(found["columns"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _damaged(path, f"its manifest cannot be read ({type(error).__name__})") from error
+    if manifest.format != FORMAT or manifest.file != path.name:
+        raise _damaged(path, f"its manifest is about {manifest.file!a} in the format {manifest.format!a}")
+    if not all(isinstance(getattr(manifest, field.name), int) for field in fields(manifest) if field.type == "int"):
+        raise _damaged(path, "its manifest counts with what are no numbers")
+    return manifest
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of an archive, which somebody has verified.
+
+    Raises:
+        ArchiveDamaged: it cannot be read to its end.
+    """
+    try:
+        with gzip.open(path) as file:
+            for line in file:
+                yield line.decode().removesuffix("\n")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise _damaged(path, f"it cannot be read ({type(error).__name__})") from error
+
+
+def read_archive(path: Path) -> Iterator[AuditEntry]:
+    """Yield the entries of an archive, the oldest first, after it was verified; ``tenant_history`` takes them.
+
+    Raises:
+        ArchiveDamaged: it is not what its manifest says.
+    """
+    verify_archive(path)
+    yield from map(entry_of, read_lines(path))
+
+
+def _write(path: Path, manifest: Manifest, lines: Iterable[str]) -> Manifest:
+    content, rows, first, last = hashlib.sha256(), 0, "", ""
+    # Nothing of the moment or the name of the file: the same rows make the same bytes.
+    with path.open("wb") as raw:
+        with gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as file:
+            for line in lines:
+                data = line.encode() + b"\n"
+                content.update(data)
+                file.write(data)
+                first, last, rows = first or line, line, rows + 1
+        raw.flush()
+        os.fsync(raw.fileno())
+    size, digest = _of_file(path)
+    moments = (json.loads(split(line).get("performed_at", '""')) if line else "" for line in (first, last))
+    return Manifest(
+        **{
+            **manifest.as_dict(),
+            "columns": manifest.columns,
+            "rows": rows,
+            **dict(zip(("first", "last"), moments, strict=True)),
+            "bytes": size,
+            "sha256": digest,
+            "content_sha256": content.hexdigest(),
+        }
+    )
+
+
+def _check(path: Path, manifest: Manifest) -> None:
+    try:
+        found = _of_file(path)
+    except OSError as error:
+        raise _damaged(path, f"it cannot be read ({type(error).__name__})") from error
+    if found != (manifest.bytes, manifest.sha256):
+        raise _damaged(path, "its bytes are not those of the manifest")
+    content, rows = hashlib.sha256(), 0
+    for rows, line in enumerate(read_lines(path), start=1):  # noqa: B007  the last one counts
+        content.update(line.encode() + b"\n")
+        try:
+            split(line)
+        except ValueError as error:
+            raise _damaged(path, f"line {rows} is no JSON object") from error
+    if (rows, content.hexdigest()) != (manifest.rows, manifest.content_sha256):
+        raise _damaged(path, "its lines are not those of the manifest")
+
+
+def _of_file(path: Path) -> tuple[int, str]:
+    size, digest = 0, hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(_BLOCK):
+            size += len(data)
+            digest.update(data)
+    return size, digest.hexdigest()
+
+
+@contextmanager
+def unwritable(folder: Path) -> Iterator[None]:
+    """Say what an error of the system means here.
+
+    Raises:
+        ArchiveNotWritten: the folder is not writable, or full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ArchiveNotWritten(
+            f"{str(folder)!a} cannot take an archive: {error.strerror}.",
+            remedy="Make room there, or name another folder that is there and writable; then run it again.",
+            details={"folder": str(folder)},
+        ) from error
+
+
+@contextmanager
+def _written(temporary: Path) -> Iterator[None]:
+    try:
+        with unwritable(temporary.parent):
+            yield
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Make the new names last; a system that cannot open a folder keeps them in its own way."""
+    with suppress(PermissionError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _damaged(path: Path, why: str) -> ArchiveDamaged:
+    return ArchiveDamaged(
+        f"The archive {str(path)!a} is not whole: {why}.",
+        remedy="Take it from a copy, with its manifest; nothing is dropped for an archive that is not whole.",
+        details={"file": str(path)},
+    )

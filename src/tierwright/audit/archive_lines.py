@@ -1,0 +1,155 @@
+"""A row of the history as a line of an archive, and back: exactly, and alike from SQLite and PostgreSQL.
+
+A line is a JSON object of the columns that are not NULL, so that NULL and JSON's null stay apart. JSON stands in it as
+the database wrote it: no number passes through a float. Other values are texts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from tierwright.audit.entries import NAMES, AuditEntry
+
+#: The columns whose values are JSON.
+JSON_COLUMNS = frozenset({"old_value", "new_value"})
+#: After the name of a column whose value is no text, or no JSON where JSON is expected: bytes in hexadecimal, a text.
+AS_HEX, AS_TEXT = "!hex", "!text"
+_DECODER = json.JSONDecoder()
+_STORED_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?")
+_WRITTEN_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d\.\d{6})Z")
+
+
+def quoted(text: str) -> str:
+    """Return a text as JSON."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def line_of(columns: Sequence[str], values: Sequence[str | None]) -> str:
+    """Return the line of a row whose values are texts already, of JSON where the column is of it; None is NULL."""
+    parts = [
+        f"{quoted(name)}:{value if name in JSON_COLUMNS else quoted(value)}"
+        for name, value in zip(columns, values, strict=True)
+        if value is not None
+    ]
+    return "{" + ",".join(parts) + "}"
+
+
+def line_of_stored(columns: Sequence[str], values: Sequence[Any]) -> str:
+    """Return the line of a row as SQLite stores it, whatever somebody may have put in."""
+    parts = [_of_stored(name, value) for name, value in zip(columns, values, strict=True) if value is not None]
+    return "{" + ",".join(parts) + "}"
+
+
+def split(line: str) -> dict[str, str]:
+    """Return the JSON of each value of a line by its key, unread.
+
+    Raises:
+        ValueError: it is no JSON object.
+    """
+    found: dict[str, str] = {}
+    if not line.startswith("{"):
+        raise ValueError("no JSON object")
+    position = 1
+    while line[position : position + 1] != "}":
+        key, colon = _DECODER.raw_decode(line, position)
+        _, end = _DECODER.raw_decode(line, colon + 1)
+        if line[colon : colon + 1] != ":" or line[end : end + 1] not in (",", "}") or not isinstance(key, str):
+            raise ValueError("no JSON object")
+        found[key] = line[colon + 1 : end]
+        position = end + (line[end] == ",")
+    return found
+
+
+def values_of(line: str) -> dict[str, str | bytes]:
+    """Return the values of a line by their columns: texts, and bytes; JSON as its text.
+
+    Raises:
+        ValueError: it is no line of an archive.
+    """
+    found: dict[str, str | bytes] = {}
+    for key, raw in split(line).items():
+        if key.endswith(AS_HEX):
+            found[key.removesuffix(AS_HEX)] = bytes.fromhex(json.loads(raw))
+        elif key.endswith(AS_TEXT):
+            found[key.removesuffix(AS_TEXT)] = json.loads(raw)
+        elif key in JSON_COLUMNS or not raw.startswith('"'):
+            found[key] = raw
+        else:
+            found[key] = json.loads(raw)
+    return found
+
+
+def entry_of(line: str) -> AuditEntry:
+    """Return the entry of a line, for what asks the history.
+
+    Raises:
+        ValueError: it is no line of an archive.
+    """
+    values: dict[str, Any] = {name: value for name, value in values_of(line).items() if name in NAMES}
+    for name in JSON_COLUMNS & values.keys():
+        values[name] = json.loads(values[name])
+    values |= {"id": UUID(values["id"]), "performed_at": datetime.fromisoformat(values["performed_at"])}
+    return AuditEntry(**{name: values.get(name) for name in NAMES})  # type: ignore[arg-type]
+
+
+def stored_value(column: str, value: str | bytes) -> Any:
+    """Return a value of a line as SQLite stores it."""
+    if isinstance(value, bytes):
+        return value
+    if column == "id":
+        return _or_as_it_is(lambda: UUID(value).hex, value)
+    if column == "performed_at" and (found := _WRITTEN_MOMENT.fullmatch(value)):
+        return f"{found[1]} {found[2]}"
+    return value
+
+
+def moment_text(moment: datetime) -> str:
+    """Return a moment as lines have it."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def _of_stored(name: str, value: Any) -> str:
+    if isinstance(value, bytes):
+        return f"{quoted(name + AS_HEX)}:{quoted(value.hex())}"
+    if isinstance(value, int | float):
+        return f"{quoted(name)}:{quoted(str(value)) if value != value or abs(value) == float('inf') else repr(value)}"
+    if name in JSON_COLUMNS:
+        # A break can only be between its parts: within a text, JSON has none.
+        return (
+            f"{quoted(name)}:{value.translate({10: ' ', 13: ' '})}"
+            if _is_json(value)
+            else f"{quoted(name + AS_TEXT)}:{quoted(value)}"
+        )
+    return f"{quoted(name)}:{quoted(_written(name, value))}"
+
+
+def _written(name: str, value: str) -> str:
+    if name == "id":
+        return _or_as_it_is(lambda: str(UUID(value)), value)
+    if name == "performed_at" and (found := _STORED_MOMENT.fullmatch(value)):
+        return f"{found[1]}T{found[2]}.{(found[3] or '').ljust(6, '0')}Z"
+    return value
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=_no_constant)
+    except ValueError:
+        return False
+    return True
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _or_as_it_is(convert: Callable[[], str], value: str) -> str:
+    try:
+        return convert()
+    except ValueError:
+        return value

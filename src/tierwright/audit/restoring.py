@@ -1,0 +1,104 @@
+"""An archive goes back into a history: every row as it was, and none twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Session
+
+from tierwright.audit.archive_files import Manifest, read_lines, verify_archive
+from tierwright.audit.archive_lines import stored_value, values_of
+from tierwright.audit.stored_rows import POSTGRESQL_MOMENT, TABLE, Column, stored_columns
+from tierwright.errors import ArchiveNotRestored
+from tierwright.services.catalog_version import lock_file
+from tierwright.services.session_state import connection_of
+from tierwright.services.tenant_scope import require_all_tenants
+
+_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What became of an archive.
+
+    Attributes:
+        manifest: of it.
+        rows: that were written.
+        present: rows of it that were there already, and stay as they are.
+    """
+
+    manifest: Manifest
+    rows: int
+    present: int
+
+
+def restore_archive(session: Session, path: Path) -> Restored:
+    """Write the rows of an archive into the history, in the session's transaction; it is verified first.
+
+    It may come from SQLite or PostgreSQL. Triggers of the application on the history are asked for each row, as for any.
+
+    Args:
+        session: of a role that sees every tenant's rows.
+        path: of the archive; its manifest lies beside it.
+
+    Raises:
+        ArchiveDamaged: it is not what its manifest says.
+        ArchiveNotRestored: it has columns that the history here has not.
+        PrivilegeMissing: row-level security hides rows from the current role.
+    """
+    manifest = verify_archive(path)
+    connection = connection_of(session, writing=True)
+    require_all_tenants(connection)
+    lock_file(connection)
+    columns = {column.name: column for column in stored_columns(connection)}
+    unknown = [name for name in manifest.columns if name not in columns]
+    if unknown:
+        raise ArchiveNotRestored(
+            f"The archive {path.name!a} has columns that {TABLE} has not: {', '.join(unknown)}.",
+            remedy="Add them to the table, as they were where it was made, and restore it again.",
+            details={"file": str(path), "columns": unknown},
+        )
+    listed = [columns[name] for name in manifest.columns]
+    written, lines = 0, read_lines(path)
+    while batch := list(islice(lines, _BATCH)):
+        written += _write(connection, listed, [values_of(line) for line in batch])
+    return Restored(manifest, written, manifest.rows - written)
+
+
+def _write(connection: Connection, columns: Sequence[Column], batch: list[dict[str, str | bytes]]) -> int:
+    """Write what is not there yet; a trigger would refuse a statement for one row that is."""
+    names = [column.name for column in columns]
+    is_postgresql = connection.dialect.name == "postgresql"
+    marks = [f"CAST(%s AS {column.type})" if is_postgresql else "?" for column in columns]
+    rows = [tuple(_value(row, name, is_postgresql) for name in names) for row in batch]
+    id_, moment = names.index("id"), names.index("performed_at")
+    there = _there(connection, marks[id_], [row[id_] for row in rows], is_postgresql)
+    new = [row for row in rows if (row[id_], _key(row[moment])) not in there]
+    if new:
+        listed = ", ".join('"' + name.replace('"', '""') + '"' for name in names).replace(
+            "%", "%%" if is_postgresql else "%"
+        )
+        connection.exec_driver_sql(f"INSERT INTO {TABLE} ({listed}) VALUES ({', '.join(marks)})", new)
+    return len(new)
+
+
+def _there(connection: Connection, mark: str, ids: list[Any], is_postgresql: bool) -> set[tuple[Any, Any]]:
+    """Return the keys of rows that have one of some ids."""
+    moment = POSTGRESQL_MOMENT if is_postgresql else "performed_at"
+    query = f"SELECT {'id::text' if is_postgresql else 'id'}, {moment} FROM {TABLE} WHERE id IN ({', '.join([mark] * len(ids))})"
+    return {(row[0], _key(row[1])) for row in connection.exec_driver_sql(query, tuple(ids))}
+
+
+def _key(moment: Any) -> Any:
+    """Return a moment in one form: SQLite may have it with and without its microseconds."""
+    return moment.replace(".000000", "") if isinstance(moment, str) else moment
+
+
+def _value(row: dict[str, str | bytes], name: str, is_postgresql: bool) -> Any:
+    value = row.get(name)
+    return value if value is None or is_postgresql else stored_value(name, value)

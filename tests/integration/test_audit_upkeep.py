@@ -1,0 +1,364 @@
+"""A history that grows: months ahead, archives that were read back, and only then fewer rows; and the way back."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import json
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+from sqlalchemy.orm import Session
+
+from tests.conftest import host_engine
+from tests.migration.support import processes
+from tests.support.cli import run as run_cli
+from tests.support.cli import run_json
+from tierwright import migrations
+from tierwright.audit import (
+    AuditLog,
+    Upkeep,
+    archives_needed,
+    maintenance,
+    read_archive,
+    read_archives,
+    restore_archive,
+    verify_archive,
+)
+from tierwright.audit.maintenance import maintain
+from tierwright.audit.months import months_after
+from tierwright.errors import ArchiveDamaged, ArchiveNotWritten, InvalidInput, LockNotAcquired
+
+LOG = "feature_audit_log"
+#: More than a year from now: what the revision made the first partition of is over then.
+NOW = months_after(dt.datetime.now(dt.UTC), 13)
+#: The last one has no partition when its rows come.
+MONTHS = ("2025-11", "2025-12", "2026-02", f"{months_after(NOW, -3):%Y-%m}")
+VALUES = ("null", '{"price": 1.00, "big": 123456789012345678901234567890.5, "text": "a\\nb\\u2028 %s é 😀"}', "[]", None)
+UPKEEP = Upkeep(keep_months=2)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_clock(monkeypatch.setattr)
+
+
+def set_clock(set_attribute: Callable[[Any, str, Any], None]) -> None:
+    """Let it be later, also for the entries that the upkeep leaves."""
+    write = maintenance.write_audit
+
+    def write_later(session: Session, *arguments: Any, **values: Any) -> None:
+        write(session, *arguments, **values)
+        for entry in session.new:
+            entry.performed_at = NOW
+
+    set_attribute(maintenance, "utc_now", lambda: NOW)
+    set_attribute(maintenance, "write_audit", write_later)
+
+
+@pytest.fixture
+def old(migrated_engine: Engine, clock: None) -> Engine:
+    """Return an engine on a history of months that are long over, with every kind of value."""
+    fill(migrated_engine)
+    return migrated_engine
+
+
+def fill(engine: Engine, months: tuple[str, ...] = MONTHS, each: int = 4) -> None:
+    json_type = "jsonb" if engine.dialect.name == "postgresql" else "text"
+    statement = sa.text(
+        f"INSERT INTO {LOG} (id, entity_type, entity_id, tenant_id, action, old_value, new_value, performed_at, reason) "
+        f"VALUES (:id, 'tenant', :entity, :tenant, 'updated', CAST(:old AS {json_type}), CAST(:new AS {json_type}), "
+        ":at, :reason)"
+    ).bindparams(sa.bindparam("at", type_=sa.DateTime(timezone=True)), sa.bindparam("id", type_=sa.Uuid()))
+    with engine.begin() as connection:
+        for number, month in enumerate(months):
+            for row in range(each):
+                at = dt.datetime.fromisoformat(f"{month}-{1 + row * 9:02}").replace(tzinfo=dt.UTC, microsecond=row * 7)
+                connection.execute(statement, {
+                    "id": uuid.uuid4(), "entity": f"{number}/{row}\n😀\"", "tenant": None if row else "acme", "at": at,
+                    "old": VALUES[row % 4], "new": VALUES[(row + 1) % 4], "reason": None if row == 1 else "",
+                })  # fmt: skip
+
+
+def stored(engine: Engine, condition: str = "action = 'updated'") -> list[tuple[Any, ...]]:
+    """Return the rows as the database itself writes them."""
+    texts = "*" if engine.dialect.name == "sqlite" else f"{LOG}::text, old_value::text, new_value::text, old_value IS NULL"
+    with engine.connect() as connection:
+        return sorted(map(tuple, connection.exec_driver_sql(f"SELECT {texts} FROM {LOG} WHERE {condition}")), key=str)
+
+
+def recorded(engine: Engine) -> list[tuple[str, int, str | None, int, bool]]:
+    with engine.connect() as connection:
+        return [(each.month, each.part, each.file, each.rows, each.is_complete) for each in read_archives(connection)]
+
+
+def empty_copy(engine: Engine, tmp_path: Path) -> Engine:
+    """Return an engine on an empty database of the same kind: for PostgreSQL, a schema of its own."""
+    if engine.dialect.name == "sqlite":
+        made = host_engine(f"sqlite:///{tmp_path / f'{uuid.uuid4().hex}.sqlite3'}")
+    else:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE SCHEMA app_restored")
+        made = host_engine(engine.url.update_query_dict({"options": "-c search_path=app_restored"}).render_as_string(
+            hide_password=False))  # fmt: skip
+    migrations.upgrade(made)
+    return made
+
+
+def restore(engine: Engine, files: list[Path]) -> list[tuple[int, int]]:
+    found = []
+    with Session(engine) as session, session.begin():
+        for path in files:
+            done = restore_archive(session, path)
+            found.append((done.rows, done.present))
+    return found
+
+
+def test_archived_verified_gone_and_restored_as_it_was(old: Engine, tmp_path: Path) -> None:
+    before = stored(old)
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    report = maintain(old, replace(UPKEEP, folder=folder))
+    assert report.ok
+    assert [each[:1] + each[3:] for each in recorded(old)] == [(month, 4, True) for month in MONTHS]
+    assert stored(old) == []
+    assert [(each.entity_id, each.action) for each in AuditLog(Session(old)).page().entries] == [(LOG, "archived")] * 4
+    files = [folder / each.file for each in report.archives if each.file is not None]
+    assert sorted(path.name for path in folder.iterdir() if path.name[0] != ".") == sorted(
+        [path.name for path in files] + [f"{path.name}.manifest.json" for path in files]
+    )
+    manifests = [verify_archive(path) for path in files]
+    assert (manifests[0].first, manifests[0].last) == ("2025-11-01T00:00:00.000000Z", "2025-11-28T00:00:00.000021Z")
+    assert [len(list(read_archive(path))) for path in files] == [4] * 4
+    with old.connect() as connection:
+        later = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+        assert [each.month for each in archives_needed(connection, since=later)] == ["2026-02", MONTHS[-1]]
+        assert [each.month for each in archives_needed(connection, until=later)] == ["2025-11", "2025-12"]
+    other = empty_copy(old, tmp_path)
+    assert restore(other, files) == [(4, 0)] * 4
+    assert stored(other) == before
+    assert restore(other, files) == [(0, 4)] * 4
+    _assert_the_same_on_sqlite(files, manifests, tmp_path)
+    assert maintain(old, replace(UPKEEP, folder=folder)).removed == 0
+    other.dispose()
+
+
+def _assert_the_same_on_sqlite(files: list[Path], manifests: list[Any], tmp_path: Path) -> None:
+    engine = host_engine(f"sqlite:///{tmp_path / 'other.sqlite3'}")
+    migrations.upgrade(engine)
+    restore(engine, files)
+    again = tmp_path / "again"
+    again.mkdir()
+    maintain(engine, replace(UPKEEP, folder=again))
+    assert [verify_archive(again / path.name).content_sha256 for path in files] == [
+        each.content_sha256 for each in manifests
+    ]
+
+
+def test_nothing_leaves_without_an_archive_unless_it_is_said_in_so_many_words(old: Engine, tmp_path: Path) -> None:
+    before = stored(old)
+    report = maintain(old, UPKEEP)
+    assert (report.due, report.removed, report.ok) == (16, 0, False)
+    dry = maintain(old, replace(UPKEEP, folder=tmp_path, dry_run=True))
+    assert [(each.month, each.rows) for each in dry.archives] == [(month, 4) for month in MONTHS]
+    assert [path for path in tmp_path.iterdir() if LOG in path.name] == []
+    with pytest.raises(InvalidInput):
+        maintain(old, replace(UPKEEP, folder=tmp_path / "missing"))
+    assert maintain(old, Upkeep(keep_months=1200, folder=tmp_path)).removed == 0
+    assert stored(old) == before
+    report = maintain(old, replace(UPKEEP, drop_unarchived=True))
+    assert (report.removed, stored(old)) == (16, [])
+    assert {each[2] for each in recorded(old)} == {None}
+
+
+def test_rows_that_come_or_change_after_the_archive_stay_for_the_next_one(
+    old: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = stored(old)
+    write = maintenance.write_archive
+
+    def write_late(*arguments: Any) -> Any:
+        manifest = write(*arguments)
+        if arguments[1] == "2025-12":
+            fill(old, ("2025-12",), each=1)
+        return manifest
+
+    monkeypatch.setattr(maintenance, "write_archive", write_late)
+    report = maintain(old, replace(UPKEEP, folder=tmp_path))
+    assert (report.left > 0, report.ok) == (True, False)
+    monkeypatch.setattr(maintenance, "write_archive", write)
+    assert maintain(old, replace(UPKEEP, folder=tmp_path)).ok
+    assert stored(old) == []
+    other = empty_copy(old, tmp_path)
+    restore(other, [tmp_path / each[2] for each in recorded(old) if each[2] is not None])
+    assert len(stored(other)) == len(before) + 1
+    assert set(before) < set(stored(other))
+    fill(old, ("2025-11",), each=2)  # its month has left long ago
+    assert maintain(old, replace(UPKEEP, folder=tmp_path)).removed == 2
+    assert [each[:2] for each in recorded(old)][:2] == [("2025-11", 1), ("2025-11", 2)]
+    other.dispose()
+
+
+def test_a_folder_that_takes_nothing_costs_no_row(old: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stored(old)
+
+    def full(_file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(ArchiveNotWritten, match="No space left"):
+            maintain(old, replace(UPKEEP, folder=tmp_path))
+    assert [path for path in tmp_path.iterdir() if LOG in path.name] == []
+    assert stored(old) == before
+    (tmp_path / f"{LOG}_2025_11.jsonl.gz").write_bytes(b"half of an arch")  # of a killed run
+    (tmp_path / f".{LOG}_2025_11.jsonl.gz.1.tmp").write_bytes(b"half")
+    assert maintain(old, replace(UPKEEP, folder=tmp_path)).removed == 16
+    assert verify_archive(tmp_path / f"{LOG}_2025_11.jsonl.gz").rows == 4
+    assert [path for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_of_two_at_once_one_is_refused(old: Engine, tmp_path: Path) -> None:
+    refused = []
+
+    def second(_line: str) -> None:
+        with pytest.raises(LockNotAcquired) as caught:
+            maintain(old, replace(UPKEEP, folder=tmp_path))
+        refused.append(caught.value.code)
+
+    assert maintain(old, replace(UPKEEP, folder=tmp_path), second).removed == 16
+    assert set(refused) == {"lock-not-acquired"}
+
+
+def _damage(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    manifest = Path(f"{path}.manifest.json")
+    rows = gzip.decompress(path.read_bytes()).replace(b"acme", b"evil")
+    said = json.loads(manifest.read_text())
+    yield "bytes", lambda: path.write_bytes(gzip.compress(rows))
+    yield "bytes", lambda: path.write_bytes(path.read_bytes()[:-9])
+    yield "manifest", manifest.unlink
+    yield "manifest", lambda: manifest.write_text("{}")
+    yield "manifest", lambda: manifest.write_text(json.dumps(said | {"rows": "4"}))
+    yield "lines", lambda: manifest.write_text(json.dumps(said | {"rows": 5}))
+    yield "read", path.unlink
+
+
+def test_an_archive_that_was_changed_is_told_and_not_restored(tmp_path: Path, clock: None) -> None:
+    engine = host_engine(f"sqlite:///{tmp_path / 'x.sqlite3'}")
+    migrations.upgrade(engine)
+    fill(engine, MONTHS[:1])
+    maintain(engine, replace(UPKEEP, folder=tmp_path))
+    whole = tmp_path / f"{LOG}_2025_11.jsonl.gz"
+    folder = tmp_path / "changed"
+    path = folder / whole.name
+    for number in range(7):
+        folder.mkdir()
+        shutil.copy(whole, path)
+        shutil.copy(f"{whole}.manifest.json", folder)
+        said, damage = list(_damage(path))[number]
+        damage()
+        with pytest.raises(ArchiveDamaged, match=said):
+            verify_archive(path)
+        with pytest.raises(ArchiveDamaged), Session(engine) as session:
+            restore_archive(session, path)
+        shutil.rmtree(folder)
+    assert stored(engine) == []
+
+
+def test_an_archive_that_was_lost_before_its_rows_were_deleted_keeps_them(tmp_path: Path, clock: None) -> None:
+    engine = host_engine(f"sqlite:///{tmp_path / 'x.sqlite3'}")
+    migrations.upgrade(engine)
+    fill(engine, MONTHS[:1], each=4)
+    process = processes().Process(target=_die, args=(str(engine.url), str(tmp_path), "DELETE FROM feature_audit_log", 2))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert (len(stored(engine)), recorded(engine)[0][4]) == (3, False)
+    path = tmp_path / f"{LOG}_2025_11.jsonl.gz"
+    data = path.read_bytes()
+    path.write_bytes(data[:-1])
+    with pytest.raises(ArchiveDamaged):
+        maintain(engine, replace(UPKEEP, folder=tmp_path))
+    assert len(stored(engine)) == 3
+    path.write_bytes(data)
+    assert maintain(engine, replace(UPKEEP, folder=tmp_path)).removed == 3
+    assert [each[4] for each in recorded(engine)] == [True]
+
+
+def _die(url: str, folder: str, statement: str, times: int) -> None:
+    """Maintain, and be killed before some statement is sent for the n-th time."""
+    set_clock(setattr)
+    engine = host_engine(url)
+    seen = [0]
+
+    def kill(_connection: Any, _cursor: Any, sent: str, *_: Any) -> None:
+        seen[0] += sent.startswith(statement)
+        if seen[0] == times:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sa.event.listen(engine, "before_cursor_execute", kill)
+    maintain(engine, replace(UPKEEP, folder=Path(folder), batch_size=1))
+
+
+def test_a_run_that_is_killed_anywhere_loses_nothing(old: Engine, tmp_path: Path) -> None:
+    before = stored(old)
+    url = old.url.render_as_string(hide_password=False)
+    old.dispose()
+    for statement, times in (
+        ("INSERT INTO tierwright_state", 1),
+        ("UPDATE tierwright_state", 2),
+        ("DELETE FROM feature_audit_log", 3),
+        ("ALTER TABLE feature_audit_log DETACH", 1),
+        ("DROP TABLE", 2),
+    ):
+        process = processes().Process(target=_die, args=(url, str(tmp_path), statement, times))
+        process.start()
+        process.join(60)
+        archived = [tmp_path / str(each[2]) for each in recorded(old)]
+        kept = {entry.id for path in archived for entry in read_archive(path)}
+        with Session(old) as session:
+            kept |= {each.id for each in AuditLog(session).page(limit=100).entries if each.action == "updated"}
+        assert len(kept) == len(before)
+    maintain(old, replace(UPKEEP, folder=tmp_path))
+    other = empty_copy(old, tmp_path)
+    restore(other, [tmp_path / str(each[2]) for each in recorded(old)])
+    assert stored(other) == before
+    other.dispose()
+
+
+def test_rows_without_a_month_get_one(postgresql_engine: Engine, clock: None) -> None:
+    migrations.upgrade(postgresql_engine)
+    fill(postgresql_engine, (*MONTHS, "9999-01"))
+    before = stored(postgresql_engine)
+    engine = postgresql_engine
+    assert maintain(engine, Upkeep(most_moved=1)).ok is False
+    report = maintain(engine, Upkeep())
+    assert report.ok
+    with engine.connect() as connection:
+        outside = connection.exec_driver_sql(f"SELECT count(*) FROM {LOG}_default").scalar_one()
+    assert (stored(engine), outside > 0) == (before, True)  # nobody makes months for the year 9999
+    assert f"{LOG}_{MONTHS[-1].replace('-', '_')}" in report.partitions
+
+
+def test_the_commands(old: Engine, tmp_path: Path) -> None:
+    url = old.url.render_as_string(hide_password=False)
+    maintained = run_cli("audit", "maintain", "--keep-months", "2", url=url, exit_code=1)
+    assert "16 rows are older" in maintained.stderr
+    report = run_json("audit", "maintain", "--keep-months", "2", "--archive", str(tmp_path), "--actor", "me", url=url)
+    assert (report["ok"], report["removed"]) == (True, 16)
+    files = [str(tmp_path / each["file"]) for each in report["archives"]]
+    assert "4 rows" in run_cli("audit", "verify", *files).stdout
+    restored = run_json("audit", "restore", files[0], url=url)
+    assert restored["restored"] == [{"file": Path(files[0]).name, "rows": 4, "present": 0}]
+    Path(files[0]).write_bytes(b"x")
+    damaged = run_cli("audit", "verify", files[0], "--json", exit_code=1)
+    assert json.loads(damaged.stdout)["error"]["code"] == "archive-damaged"
