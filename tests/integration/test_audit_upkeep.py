@@ -43,7 +43,12 @@ LOG = "feature_audit_log"
 NOW = months_after(dt.datetime.now(dt.UTC), 13)
 #: The last one has no partition when its rows come.
 MONTHS = ("2025-11", "2025-12", "2026-02", f"{months_after(NOW, -3):%Y-%m}")
-VALUES = ("null", '{"price": 1.00, "big": 123456789012345678901234567890.5, "text": "a\\nb\\u2028 %s é 😀"}', "[]", None)
+VALUES = (
+    "null",
+    '{"price": 1.00, "big": 123456789012345678901234567890.5, "text": "a\\nb\\u2028 %s é 😀"}',
+    "[]",
+    None,
+)
 UPKEEP = Upkeep(keep_months=2)
 
 
@@ -91,7 +96,9 @@ def fill(engine: Engine, months: tuple[str, ...] = MONTHS, each: int = 4) -> Non
 
 def stored(engine: Engine, condition: str = "action = 'updated'") -> list[tuple[Any, ...]]:
     """Return the rows as the database itself writes them."""
-    texts = "*" if engine.dialect.name == "sqlite" else f"{LOG}::text, old_value::text, new_value::text, old_value IS NULL"
+    texts = (
+        "*" if engine.dialect.name == "sqlite" else f"{LOG}::text, old_value::text, new_value::text, old_value IS NULL"
+    )
     with engine.connect() as connection:
         return sorted(map(tuple, connection.exec_driver_sql(f"SELECT {texts} FROM {LOG} WHERE {condition}")), key=str)
 
@@ -278,7 +285,9 @@ def test_an_archive_that_was_lost_before_its_rows_were_deleted_keeps_them(tmp_pa
     engine = host_engine(f"sqlite:///{tmp_path / 'x.sqlite3'}")
     migrations.upgrade(engine)
     fill(engine, MONTHS[:1], each=4)
-    process = processes().Process(target=_die, args=(str(engine.url), str(tmp_path), "DELETE FROM feature_audit_log", 2))
+    process = processes().Process(
+        target=_die, args=(str(engine.url), str(tmp_path), "DELETE FROM feature_audit_log", 2)
+    )
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL

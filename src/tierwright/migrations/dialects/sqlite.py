@@ -11,7 +11,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from tierwright.errors import ForeignKeysEnforced, MigrationError, OfflineUnsupported, RebuildUnsafe
-from tierwright.migrations.definitions import Check, Column, Constraint, Definition, ForeignKey, Index, Trigger
+from tierwright.migrations.definitions import (
+    Check,
+    Column,
+    Constraint,
+    Definition,
+    ForeignKey,
+    Index,
+    Partitioning,
+    Trigger,
+)
 from tierwright.migrations.dialects import sqlite_sql
 from tierwright.migrations.dialects.base import Dialect, name_taken
 from tierwright.migrations.dialects.sqlite_schema import dependents, other_keys
@@ -68,6 +77,8 @@ class SqliteDialect(Dialect):
     def _exists(self, definition: Definition) -> bool:
         if isinstance(definition, Column):
             return not self.missing_column(definition)
+        if isinstance(definition, Partitioning):
+            return True  # SQLite has no partitions, and misses none
         if isinstance(definition, ForeignKey | Check):
             sql = self._table_sql(definition.table)
             clause = sqlite_sql.named_constraints(sql).get(definition.name) if sql else None
