@@ -52,7 +52,7 @@ ENSURES = (
     Index(
         "idx_tenant_integration_region",
         "tenant_integration_configs",
-        ("integration_key", "CASE WHEN json_valid(config) THEN json_extract(config, '$.\"region\"') END"),
+        ("CASE WHEN json_valid(config) THEN json_extract(config, '$.\"region\"') END", "integration_key", "tenant_id"),
         only="sqlite",
     ),
 )

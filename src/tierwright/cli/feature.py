@@ -9,6 +9,7 @@ import typer
 from tierwright.cli import database, documents, inputs, listing, options, output, writing
 from tierwright.cli.writing import Work
 from tierwright.services import support
+from tierwright.services.json_questions import needing
 from tierwright.tables import FeatureInput, FeatureRegistry
 
 app = typer.Typer(help="Look at features, and change them.", no_args_is_help=True, rich_markup_mode=None)
@@ -103,6 +104,26 @@ def show(
     for tier_key, document in tiers.items():
         output.line(f"tier {tier_key}", output.literal(document), widths=(20,))
     output.line("overrides", overrides, widths=(20,))
+
+
+@app.command("needed-by")
+def needed_by(
+    feature: options.FeatureKey,
+    url: options.Url = None,
+    schema: options.Schema = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """List the components, integrations and models that nobody can use without FEATURE."""
+    with output.reported_errors(as_json=as_json), database.reading(url, schema) as connection:
+        found = needing(connection, feature)
+    if as_json:
+        output.print_json({"feature_key": feature, "needed_by": [each._asdict() for each in found]})
+        return
+    for each in found:
+        how = "gated by it" if each.is_gate else "requires it"
+        output.line(each.kind, each.key, how, "" if each.is_active else "retired", widths=(12, 36, 11))
+    if not found:
+        typer.echo("none", err=True)
 
 
 @app.command("list")

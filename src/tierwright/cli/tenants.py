@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from tierwright.cli import database, inputs, options, output
 from tierwright.cli.decisions import amount, as_dict, source, until
 from tierwright.errors import ConfigurationError
-from tierwright.services import tenant_search
+from tierwright.services import json_questions, tenant_search
 from tierwright.services.support import HeldLicense
 from tierwright.services.tenant_search import Ending, FeatureSearch
 from tierwright.types import utc_now
@@ -35,6 +35,12 @@ def tenants(
     expiring: Annotated[
         str | None, typer.Option("--expiring", metavar="SPAN", help="What ends within 12h, 14d or 2w, the next first.")
     ] = None,
+    setting: Annotated[
+        str | None, typer.Option("--setting", metavar="NAME=VALUE", help="Those with a setting, such as region=eu.")
+    ] = None,
+    integration: Annotated[
+        str | None, typer.Option("--integration", metavar="KEY", help="With --setting: of this integration only.")
+    ] = None,
     deleted: Annotated[
         bool, typer.Option("--deleted", help="With --on-tier: the deleted tier that had this key.")
     ] = False,
@@ -44,17 +50,19 @@ def tenants(
     schema: options.Schema = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List tenants: exactly one of --with, --on-tier and --expiring."""
+    """List tenants: exactly one of --with, --on-tier, --expiring and --setting."""
     with output.reported_errors(as_json=as_json):
-        if sum(given is not None for given in (with_feature, on_tier, expiring)) != 1:
+        if sum(given is not None for given in (with_feature, on_tier, expiring, setting)) != 1:
             raise ConfigurationError(
-                "Exactly one question can be asked.", remedy="Give one of --with, --on-tier and --expiring."
+                "Exactly one question can be asked.", remedy="Give one of --with, --on-tier, --expiring and --setting."
             )
         with database.reading(url, schema) as connection:
             if with_feature is not None:
                 head, found = _with(connection, with_feature)
             elif on_tier is not None:
                 head, found = _on_tier(connection, on_tier, deleted, inputs.uuid("--tier-id", tier_id))
+            elif setting is not None:
+                head, found = _with_setting(connection, setting, integration)
             else:
                 head, found = _expiring(connection, str(expiring))
             (_print_json if as_json else _print)(head, found, limit)
@@ -97,6 +105,21 @@ def _on_tier(
         )
     )
     return {"tier_key": tier_key}, found
+
+
+def _with_setting(connection: Connection, setting: str, integration: str | None) -> tuple[dict[str, Any], Found]:
+    path, is_given, text = setting.partition("=")
+    if not is_given:
+        raise ConfigurationError("The setting has no value.", remedy="Write it like region=eu.")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text  # as people write it
+    rows = json_questions.tenants_with_setting(connection, path, value, integration_key=integration)
+    found = (
+        (each._asdict(), (each.tenant_id, each.integration_key, "" if each.is_enabled else "off")) for each in rows
+    )
+    return {"setting": path, "value": value, "integration_key": integration}, found
 
 
 def _license(held: HeldLicense) -> str:

@@ -19,9 +19,9 @@ def contains_index(model: Any, name: str, column: str) -> None:
     _listen(model, "postgresql", f"CREATE INDEX {name} ON {{prefix}}{{table}} USING gin ({column} jsonb_path_ops)")
 
 
-def setting_index(model: Any, name: str, column: str, *first: str) -> None:
-    """Let SQLite index one setting of a JSON column, behind other columns."""
-    columns = ", ".join((*first, setting_sql(column, INDEXED_SETTING)))
+def setting_index(model: Any, name: str, column: str, *following: str) -> None:
+    """Let SQLite index one setting of a JSON column, before other columns."""
+    columns = ", ".join((setting_sql(column, INDEXED_SETTING), *following))
     _listen(model, "sqlite", f"CREATE INDEX {{prefix}}{name} ON {{table}} ({columns})")
 
 

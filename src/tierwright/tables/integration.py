@@ -116,7 +116,7 @@ class TenantIntegrationConfig(SQLModel, table=True):
 keep_tenant(TenantIntegrationConfig)
 contains_index(IntegrationRegistry, "idx_integration_registry_required", "required_features")
 contains_index(TenantIntegrationConfig, "idx_tenant_integration_config", "config")
-setting_index(TenantIntegrationConfig, "idx_tenant_integration_region", "config", "integration_key")
+setting_index(TenantIntegrationConfig, "idx_tenant_integration_region", "config", "integration_key", "tenant_id")
 
 
 class IntegrationInput(InputSchema):
