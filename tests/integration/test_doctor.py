@@ -58,15 +58,16 @@ def damage_constraint(engine: Engine, table: str, name: str, clause: str | None)
 
 def test_a_healthy_database_has_no_finding_and_much_was_checked(filled: Engine) -> None:
     report = examine(filled)
+    is_sqlite = filled.dialect.name == "sqlite"
     assert report.ok
     assert report.findings == ()
     assert report.checked == {
         "tables": 11,
-        "columns": 136,
-        "constraints": 31,
-        "indexes": 15,
+        "columns": 137,
+        "constraints": 32 if is_sqlite else 33,  # the partition key is one
+        "indexes": 16 if is_sqlite else 18,
         "triggers": 6,
-        "row rules": 23,
+        "row rules": 24,
         "lists of keys": 4,
     }
 
