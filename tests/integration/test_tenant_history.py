@@ -16,7 +16,7 @@ from sqlmodel import Session, SQLModel
 from tests.support.cli import run, run_json, small_catalogue, url_of
 from tests.support.registry import OFF, ON, feature, integer, seed, tier, writer
 from tierwright import Entitlements
-from tierwright.audit import tenant_history
+from tierwright.audit import Upkeep, maintain, tenant_history
 from tierwright.errors import InvalidInput, TierwrightError
 from tierwright.tables import FeatureRegistry, LicenseTier, TenantFeatureOverride
 from tierwright.types import utc_now
@@ -108,6 +108,29 @@ def test_the_proof_is_the_rows_and_stays_the_same(migrated_engine: Engine) -> No
         again = tenant_history(session, "acme", moment)
         assert (again.sha256, again.decisions) == (first.sha256, first.decisions)
         assert not tenant_history(session, "acme", utc_now()).decisions["a.one"].enabled
+
+
+def test_what_was_archived_is_asked_for_and_proves_the_same(
+    migrated_engine: Engine, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Session(migrated_engine) as session:
+        registry = writer(session)
+        seed(registry, "a.one", pro={"a.one": ON})
+        registry.licenses.assign("acme", "pro")
+        session.commit()
+        moment = utc_now()
+        before = tenant_history(session, "acme", moment)
+    later = utc_now() + timedelta(days=100)
+    monkeypatch.setattr("tierwright.audit.maintenance.utc_now", lambda: later)
+    report = maintain(migrated_engine, Upkeep(keep_months=1, folder=tmp_path))
+    (path,) = tmp_path.glob("*.gz")
+    with Session(migrated_engine) as session:
+        blind = tenant_history(session, "acme", moment)
+        assert not blind.is_proven
+        assert blind.gaps[0] == f"the archive {path.name} is needed"
+        whole = tenant_history(session, "acme", moment, archives=[path])
+        assert (whole.gaps, whole.sha256, whole.decisions) == ((), before.sha256, before.decisions)
+    assert report.removed == 4
 
 
 def test_what_the_history_does_not_explain_is_told(migrated_engine: Engine) -> None:

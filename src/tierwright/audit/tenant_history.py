@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import merge
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
+from tierwright.audit.archive_files import read_archive, verify_archive
+from tierwright.audit.archives import Archive, archives_needed
 from tierwright.audit.entries import HISTORY, SELECT_ENTRIES, AuditEntry
 from tierwright.audit.replay import CATALOGUE, Facts, Replay
 from tierwright.errors import InvalidInput
@@ -61,7 +64,7 @@ def tenant_history(
     tenant: str | int | UUID,
     at: datetime,
     *,
-    archived: Iterable[AuditEntry] = (),
+    archives: Collection[Path] = (),
     evidence: Callable[[str], object] | None = None,
 ) -> TenantHistory:
     """Work out from the history alone what a tenant could use at a moment, and compare its end with what is there now.
@@ -70,11 +73,13 @@ def tenant_history(
         session: of a role that sees the history of all tenants.
         tenant: the host's identifier of the tenant.
         at: a moment in the past, with a time zone.
-        archived: entries that are no longer in the database, the oldest first.
+        archives: files of what ``maintain`` took out of the database; each is verified. Those that are needed and
+            missing are named in the gaps.
         evidence: called with each line of the rows that prove it, in their order.
 
     Raises:
         InvalidInput: that is no tenant, or no moment of the past.
+        ArchiveDamaged: an archive is not what was archived.
         PrivilegeMissing: row-level security hides entries from the current role.
     """
     tenant_id, moment, now = canonical_tenant_id(tenant), to_utc(at), utc_now()
@@ -84,11 +89,13 @@ def tenant_history(
     require_all_tenants(connection)
     proof = _Proof(evidence)
     replay = Replay()
-    entries = _entries(connection, tenant_id, archived)
+    given = {path: verify_archive(path).sha256 for path in archives}
+    entries = _entries(connection, tenant_id, [read_archive(path) for path in given])
     later = _until(replay, entries, moment, proof)
     decisions = replay.decide(moment)
     replay.play(later)
-    gaps = (*dict.fromkeys(replay.gaps), *_unexplained(connection, tenant_id, replay))
+    missing = [_missing(each) for each in archives_needed(connection) if each.sha256 not in given.values()]
+    gaps = (*missing, *dict.fromkeys(replay.gaps), *_unexplained(connection, tenant_id, replay))
     return TenantHistory(tenant_id, moment, decisions, proof.rows, proof.digest.hexdigest(), gaps)
 
 
@@ -129,15 +136,23 @@ def _with_first(first: AuditEntry, rest: Iterator[AuditEntry]) -> Iterator[Audit
     yield from rest
 
 
-def _entries(connection: Connection, tenant_id: str, archived: Iterable[AuditEntry]) -> Iterator[AuditEntry]:
+def _missing(archive: Archive) -> str:
+    if archive.file is None:
+        return f"the entries of {archive.month} were dropped without an archive"
+    return f"the archive {archive.file} is needed"
+
+
+def _entries(
+    connection: Connection, tenant_id: str, archives: Collection[Iterator[AuditEntry]]
+) -> Iterator[AuditEntry]:
     wanted = _LOG.entity_type.in_(CATALOGUE) | (_LOG.tenant_id == tenant_id)
     statement = SELECT_ENTRIES.where(wanted).order_by(_LOG.performed_at, _LOG.id)
     result = connection.execute(statement, execution_options={"yield_per": _FETCHED})
     stored = (AuditEntry(*row) for row in result)
-    old = (entry for entry in archived if entry.entity_type in CATALOGUE or entry.tenant_id == tenant_id)
     last: UUID | None = None
-    for entry in merge(old, stored, key=lambda each: (each.performed_at, each.id)):
-        if entry.id != last:  # archived, and not yet deleted
+    for entry in merge(*archives, stored, key=lambda each: (each.performed_at, each.id)):
+        is_wanted = entry.entity_type in CATALOGUE or entry.tenant_id == tenant_id
+        if is_wanted and entry.id != last:  # it may be archived, and not yet deleted
             yield entry
         last = entry.id
 

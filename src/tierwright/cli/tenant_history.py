@@ -22,6 +22,9 @@ def history(
     evidence: Annotated[
         Path | None, typer.Option("--evidence", metavar="FILE", help="Write the rows that prove it to a new file.")
     ] = None,
+    archive: Annotated[
+        list[Path] | None, typer.Option("--archive", metavar="FILE", help="What left the history; repeat it.")
+    ] = None,
     url: options.Url = None,
     schema: options.Schema = None,
     as_json: options.AsJson = False,
@@ -33,7 +36,7 @@ def history(
         proof = nullcontext() if evidence is None else new_file(evidence)
         with database.reading_session(url, schema) as session, proof as file:
             write = None if file is None else file.write
-            found = tenant_history(session, tenant_id, moment, evidence=write)
+            found = tenant_history(session, tenant_id, moment, archives=archive or (), evidence=write)
     if as_json:
         output.print_json(_as_dict(found))
     else:
