@@ -21,7 +21,7 @@ from tierwright.errors import DirtyData, MigrationError
 from tierwright.migrations.dialects.postgresql_partitions import partitions
 
 LOG = "feature_audit_log"
-BEFORE = "f1a2b3c4d5e6"
+BEFORE = "a2b3c4d5e6f7"
 NOW = dt.datetime.now(dt.UTC)
 
 ADDITIONS = [

@@ -107,15 +107,24 @@ def swap(wanted: Partitioning) -> str:
 def join(wanted: Partitioning) -> str:
     """Return the block that makes the table a plain one again: the largest partition, with the rows of the others.
 
-    What the host had partitioned itself stays so.
+    What the host had partitioned itself stays so, without the triggers that we gave to its partitions.
     """
     table = wanted.table
     return block(
         "source oid; base record; each record; made text[] := '{}'; named text[] := '{}'; statement text; listed text;",
         f"""
         SELECT oid INTO source FROM pg_class WHERE relnamespace = space AND relname = '{table}' AND relkind = 'p';
-        IF source IS NULL OR NOT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-            WHERE i.inhparent = source AND c.relname = '{default_name(table)}') THEN RETURN; END IF;
+        IF source IS NULL THEN RETURN; END IF;
+        IF NOT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+            WHERE i.inhparent = source AND c.relname = '{default_name(table)}') THEN
+          FOR each IN SELECT t.tgname, c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+              JOIN pg_trigger t ON t.tgrelid = c.oid JOIN pg_trigger o ON o.tgrelid = source AND o.tgname = t.tgname
+              WHERE i.inhparent = source AND t.tgtype & 33 = 32 AND NOT t.tgisinternal
+          LOOP
+            EXECUTE format('DROP TRIGGER %I ON %I', each.tgname, each.relname);
+          END LOOP;
+          RETURN;
+        END IF;
         LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;
         SELECT c.oid, c.relname AS name INTO base FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
         WHERE i.inhparent = source ORDER BY pg_relation_size(c.oid) DESC, c.oid LIMIT 1;
