@@ -80,7 +80,8 @@ def old(migrated_engine: Engine, clock: None) -> Engine:
 def fill(engine: Engine, months: tuple[str, ...] = MONTHS, each: int = 4) -> None:
     json_type = "jsonb" if engine.dialect.name == "postgresql" else "text"
     statement = sa.text(
-        f"INSERT INTO {LOG} (id, entity_type, entity_id, tenant_id, action, old_value, new_value, performed_at, reason) "
+        f"INSERT INTO {LOG} (id, entity_type, entity_id, tenant_id, action, old_value, new_value, performed_at, "
+        "reason) "
         f"VALUES (:id, 'tenant', :entity, :tenant, 'updated', CAST(:old AS {json_type}), CAST(:new AS {json_type}), "
         ":at, :reason)"
     ).bindparams(sa.bindparam("at", type_=sa.DateTime(timezone=True)), sa.bindparam("id", type_=sa.Uuid()))

@@ -26,7 +26,8 @@ ONE = pytest.mark.parametrize("database_kind", [list(POSTGRES)[-1]], indirect=Tr
 _POLICIES = (
     "SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity, polname, pg_get_expr(polqual, polrelid), "
     "polroles::regrole[]::text FROM pg_class c LEFT JOIN pg_policy ON polrelid = c.oid "
-    "WHERE c.relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = quote_ident(current_schema())::regnamespace ORDER BY 1, 4"
+    "WHERE c.relkind IN ('r', 'p') AND NOT relispartition "
+    "AND relnamespace = quote_ident(current_schema())::regnamespace ORDER BY 1, 4"
 )
 
 

@@ -33,7 +33,7 @@ ADDITIONS = [
     "ALTER TABLE feature_audit_log ADD COLUMN app_number BIGSERIAL",
     "ALTER TABLE feature_audit_log ADD COLUMN \"app Odd\" TEXT GENERATED ALWAYS AS (entity_type || '/') STORED",
     "ALTER TABLE feature_audit_log DROP COLUMN app_gone",
-    "ALTER TABLE feature_audit_log ADD CONSTRAINT app_check CHECK (entity_type IN ('tier', 'tenant') OR id IS NOT NULL)",
+    "ALTER TABLE feature_audit_log ADD CONSTRAINT app_check CHECK (action IN ('x', 'y') OR id IS NOT NULL)",
     "ALTER TABLE feature_audit_log ADD CONSTRAINT app_key UNIQUE (app_number, performed_at)",
     "ALTER TABLE feature_audit_log ADD CONSTRAINT app_tenants FOREIGN KEY (tenant_id) REFERENCES app_tenant (id)",
     "CREATE INDEX app_partial ON feature_audit_log (action) WHERE entity_type IN ('tier', 'feature')",

@@ -1,4 +1,4 @@
-"""The upkeep of the history on SQLite: archived rows are deleted, a batch in a transaction, below the recorded floor."""
+"""The upkeep of the history on SQLite: archived rows are deleted, a batch in a transaction, below the floor."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -71,8 +72,7 @@ class SqliteWork(Work):
 
     def _delete_archived(self, archive: Archive) -> None:
         """Delete the rows that stand in an archive as they are; others stay."""
-        assert self.upkeep.folder is not None and archive.file is not None  # noqa: S101  or nothing was archived
-        path = self.upkeep.folder / archive.file
+        path = (self.upkeep.folder or Path()) / str(archive.file)
         if verify_archive(path).sha256 != archive.sha256:
             raise ArchiveDamaged(
                 f"The archive {str(path)!a} is not the one that was recorded.",

@@ -40,7 +40,7 @@ class Restored:
 def restore_archive(session: Session, path: Path) -> Restored:
     """Write the rows of an archive into the history, in the session's transaction; it is verified first.
 
-    It may come from SQLite or PostgreSQL. Triggers of the application on the history are asked for each row, as for any.
+    It may come from SQLite or PostgreSQL. Triggers of the application on the history are asked, as for any row.
 
     Args:
         session: of a role that sees every tenant's rows.
@@ -90,7 +90,8 @@ def _write(connection: Connection, columns: Sequence[Column], batch: list[dict[s
 def _there(connection: Connection, mark: str, ids: list[Any], is_postgresql: bool) -> set[tuple[Any, Any]]:
     """Return the keys of rows that have one of some ids."""
     moment = POSTGRESQL_MOMENT if is_postgresql else "performed_at"
-    query = f"SELECT {'id::text' if is_postgresql else 'id'}, {moment} FROM {TABLE} WHERE id IN ({', '.join([mark] * len(ids))})"
+    marks = ", ".join([mark] * len(ids))
+    query = f"SELECT {'id::text' if is_postgresql else 'id'}, {moment} FROM {TABLE} WHERE id IN ({marks})"
     return {(row[0], _key(row[1])) for row in connection.exec_driver_sql(query, tuple(ids))}
 
 

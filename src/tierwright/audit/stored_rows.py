@@ -24,8 +24,8 @@ _POSTGRESQL_COLUMNS = """
 """
 #: A moment as lines have it. Infinity and years before Christ have no other form than the database's own.
 POSTGRESQL_MOMENT = (
-    "CASE WHEN isfinite(performed_at) AND performed_at >= '0001-01-01+00' THEN to_char(performed_at AT TIME ZONE 'UTC', "
-    '\'YYYY-MM-DD"T"HH24:MI:SS.US"Z"\') ELSE performed_at::text END'
+    "CASE WHEN isfinite(performed_at) AND performed_at >= '0001-01-01+00' "
+    "THEN to_char(performed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') ELSE performed_at::text END"
 )
 
 

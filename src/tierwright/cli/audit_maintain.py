@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -117,8 +118,9 @@ def restore(
         for path in archives:
             verify_archive(path)
         with database.writing(url, schema) as sessions:
-            for path in archives:
-                done.append(run_in_transaction(sessions, lambda session, path=path: _restore(session, path, context)))  # type: ignore[misc]
+            done.extend(
+                run_in_transaction(sessions, partial(_restore, path=path, context=context)) for path in archives
+            )
     if as_json:
         listed = [{"file": each.manifest.file, "rows": each.rows, "present": each.present} for each in done]
         output.print_json({"restored": listed})

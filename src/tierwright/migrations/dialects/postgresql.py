@@ -32,6 +32,7 @@ from tierwright.migrations.dialects import postgresql_script as script
 from tierwright.migrations.dialects.base import Dialect, name_taken
 from tierwright.migrations.dialects.postgresql_catalog import quoted
 from tierwright.migrations.dialects.postgresql_locks import StatementRunner
+from tierwright.migrations.dialects.postgresql_refusals import refusals
 from tierwright.migrations.names import ADMIN_POLICY
 
 
@@ -79,7 +80,7 @@ class PostgresqlDialect(Dialect):
         """A host may have given a table what its partitions cannot have, or what would stay with the old rows."""
         for wanted in missing:
             if isinstance(wanted, Partitioning):
-                found = list(self.connection.exec_driver_sql(partitions.refusals(wanted)).scalars())
+                found = list(self.connection.exec_driver_sql(refusals(wanted)).scalars())
                 if found:
                     raise MigrationError(
                         f"{wanted.table} cannot be partitioned by month as it is: {'; '.join(found)}.",

@@ -45,7 +45,8 @@ def move_rows(wanted: Partitioning) -> str:
         FOR month IN
           SELECT start AT TIME ZONE 'UTC' AS lower, (start + interval '1 month') AT TIME ZONE 'UTC' AS upper,
                  '{table}_' || to_char(start, 'YYYY_MM') AS name
-          FROM (SELECT DISTINCT date_trunc('month', {column} AT TIME ZONE 'UTC') AS start FROM {_MOVING} WHERE {near}) AS m
+          FROM (SELECT DISTINCT date_trunc('month', {column} AT TIME ZONE 'UTC') AS start FROM {_MOVING}
+                WHERE {near}) AS months
           ORDER BY start
         LOOP
           new_name := month.name; new_bounds := format('FOR VALUES FROM (%L) TO (%L)', month.lower, month.upper);

@@ -11,6 +11,7 @@ Killed anywhere, the next run goes on. https://www.postgresql.org/docs/current/d
 from __future__ import annotations
 
 from tierwright.migrations.definitions import Partitioning
+from tierwright.migrations.dialects.postgresql_belongings import belongings, close, give
 from tierwright.migrations.dialects.postgresql_partitions import block, default_name
 
 _PROMISE = "_tierwright_before_"
@@ -80,26 +81,26 @@ def swap(wanted: Partitioning) -> str:
     """Return the block that puts a partitioned table in the place of the plain one, which becomes its partition."""
     table = wanted.table
     return block(
-        "source oid; promise record; each record; made text[] := '{}'; named text[] := '{}'; statement text; former text; "
-        "suffix text;",
+        "source oid; promise record; each record; made text[] := '{}'; named text[] := '{}'; statement text; "
+        "former text; suffix text;",
         f"""
         {_FIND_PLAIN.format(table=table)}
         LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;
         {_FIND_PROMISE.format(promise=_PROMISE)}
         suffix := '_before_' || to_char(promise.upper AT TIME ZONE 'UTC', 'YYYY_MM');
         former := '{table}' || suffix;
-        {_belongings(table)}
+        {belongings(table)}
         {_DROP_TRIGGERS.format(table=table, condition="AND tgtype & 33 <> 32")}
         {_make_room(table)}
         EXECUTE format('CREATE TABLE {table} (LIKE %I INCLUDING ALL EXCLUDING STATISTICS) PARTITION BY {wanted.key}',
                        former);
         EXECUTE format('ALTER TABLE {table} DROP CONSTRAINT %I', promise.conname);
         {_name_indexes(table)}
-        {_RUN.format(table=table)}
+        {give(table)}
         EXECUTE format('ALTER TABLE {table} ATTACH PARTITION %I FOR VALUES FROM (MINVALUE) TO (%L)',
                        former, promise.upper);
         EXECUTE format('ALTER TABLE %I DROP CONSTRAINT %I', former, promise.conname);
-        {_close("former")}
+        {close("former")}
         """,
     )
 
@@ -129,7 +130,7 @@ def join(wanted: Partitioning) -> str:
         SELECT c.oid, c.relname AS name INTO base FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
         WHERE i.inhparent = source ORDER BY pg_relation_size(c.oid) DESC, c.oid LIMIT 1;
         {_names_of_base(table)}
-        {_belongings(table)}
+        {belongings(table)}
         SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO listed FROM pg_attribute
         WHERE attrelid = source AND attnum > 0 AND NOT attisdropped AND attgenerated = '';
         EXECUTE format('ALTER TABLE {table} DETACH PARTITION %I', base.name);
@@ -143,7 +144,7 @@ def join(wanted: Partitioning) -> str:
         EXECUTE format('INSERT INTO %I (%s) SELECT %s FROM {table}', base.name, listed, listed);
         ALTER TABLE {table} RENAME TO _tierwright_partitioned;
         EXECUTE format('ALTER TABLE %I RENAME TO {table}', base.name);
-        {_RUN.format(table=table)}
+        {give(table)}
         DROP TABLE _tierwright_partitioned;
         FOREACH statement IN ARRAY named LOOP EXECUTE statement; END LOOP;
         """,
@@ -204,7 +205,8 @@ def _names_of_base(table: str) -> str:
         LOOP
           named := named || format('ALTER TABLE {table} RENAME CONSTRAINT %I TO %I', each.name, each.wanted);
         END LOOP;
-        FOR each IN SELECT o.relname AS name, w.relname AS wanted FROM pg_index i JOIN pg_class o ON o.oid = i.indexrelid
+        FOR each IN SELECT o.relname AS name, w.relname AS wanted FROM pg_index i
+            JOIN pg_class o ON o.oid = i.indexrelid
             JOIN pg_inherits h ON h.inhrelid = o.oid JOIN pg_class w ON w.oid = h.inhparent
             WHERE i.indrelid = base.oid AND o.relname <> w.relname
             AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = o.oid AND contype IN ('p', 'u'))
@@ -214,86 +216,8 @@ def _names_of_base(table: str) -> str:
     """
 
 
-def _belongings(table: str) -> str:
-    """Return PL/pgSQL that notes in ``made`` how to give another table of this name what ``source`` has."""
-    return f"""
-        SELECT made || format('ALTER TABLE {table} OWNER TO %I', pg_get_userbyid(relowner))
-               || CASE WHEN relrowsecurity THEN ARRAY['ALTER TABLE {table} ENABLE ROW LEVEL SECURITY'] ELSE '{{}}' END
-               || CASE WHEN relforcerowsecurity THEN ARRAY['ALTER TABLE {table} FORCE ROW LEVEL SECURITY'] ELSE '{{}}' END
-               || CASE WHEN relacl IS NULL THEN '{{}}'
-                       ELSE ARRAY[format('REVOKE ALL ON {table} FROM %I', pg_get_userbyid(relowner))] END
-        INTO made FROM pg_class WHERE oid = source;
-        FOR each IN
-          SELECT 0 AS step, format('ALTER TABLE {table} ADD CONSTRAINT %I %s', conname, pg_get_constraintdef(oid)) AS text
-          FROM pg_constraint WHERE conrelid = source AND contype = 'f'
-            AND (SELECT relkind FROM pg_class WHERE oid = source) = 'r'
-          UNION ALL
-          SELECT 1, format('GRANT %s ON {table} TO %s%s', privilege_type, {_ROLE.format(oid="grantee")},
-                                   CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
-          FROM pg_class, aclexplode(relacl) WHERE oid = source
-          UNION ALL
-          SELECT 2, format('GRANT %s (%I) ON {table} TO %s%s', privilege_type, attname, {_ROLE.format(oid="grantee")},
-                           CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
-          FROM pg_attribute, aclexplode(attacl) WHERE attrelid = source AND NOT attisdropped
-          UNION ALL
-          SELECT 3, format('CREATE POLICY %I ON {table} AS %s FOR %s TO %s%s%s', polname,
-            CASE WHEN polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
-            CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE'
-                        ELSE 'ALL' END,
-            (SELECT string_agg({_ROLE.format(oid="role")}, ', ') FROM unnest(polroles) AS role),
-            coalesce(' USING (' || pg_get_expr(polqual, polrelid) || ')', ''),
-            coalesce(' WITH CHECK (' || pg_get_expr(polwithcheck, polrelid) || ')', ''))
-          FROM pg_policy WHERE polrelid = source
-          UNION ALL
-          SELECT 4, pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = source AND NOT tgisinternal
-          UNION ALL
-          SELECT 5, format('ALTER TABLE {table} %s TRIGGER %I', CASE tgenabled WHEN 'D' THEN 'DISABLE'
-            WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, tgname)
-          FROM pg_trigger WHERE tgrelid = source AND NOT tgisinternal AND tgenabled <> 'O'
-          UNION ALL
-          SELECT DISTINCT 6, format('CREATE OR REPLACE VIEW %s%s AS %s', v.oid::regclass,
-            ' WITH (' || array_to_string(v.reloptions, ', ') || ')', pg_get_viewdef(v.oid))
-          FROM pg_depend d JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
-          JOIN pg_class v ON v.oid = r.ev_class
-          WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = source AND v.relkind = 'v'
-          UNION ALL
-          SELECT 7, format('ALTER SEQUENCE %s OWNED BY {table}.%I', s.oid::regclass, a.attname)
-          FROM pg_depend d JOIN pg_class s ON d.classid = 'pg_class'::regclass AND s.oid = d.objid AND s.relkind = 'S'
-          JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-          WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = source AND d.deptype = 'a'
-          UNION ALL
-          SELECT 8, format('COMMENT ON TABLE {table} IS %L', obj_description(source, 'pg_class'))
-          WHERE obj_description(source, 'pg_class') IS NOT NULL
-          ORDER BY 1, 2
-        LOOP
-          made := made || each.text;
-        END LOOP;
-    """
-
-
-_ROLE = "CASE {oid} WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid({oid})) END"
 _DROP_TRIGGERS = """
     FOR each IN SELECT tgname FROM pg_trigger WHERE tgrelid = source AND NOT tgisinternal {condition} LOOP
       EXECUTE format('DROP TRIGGER %I ON {table}', each.tgname);
     END LOOP;
 """
-
-
-def _close(name: str) -> str:
-    """Return PL/pgSQL that leaves a table to its owner alone."""
-    return f"""
-        FOR each IN SELECT DISTINCT {_ROLE.format(oid="grantee")} AS role FROM pg_class c, aclexplode(c.relacl)
-            WHERE c.relnamespace = space AND c.relname = {name} AND grantee <> c.relowner
-        LOOP
-          EXECUTE format('REVOKE ALL ON %I FROM %s', {name}, each.role);
-        END LOOP;
-        FOR each IN SELECT attname, {_ROLE.format(oid="grantee")} AS role FROM pg_attribute a JOIN pg_class c
-            ON c.oid = a.attrelid, aclexplode(a.attacl) WHERE c.relnamespace = space AND c.relname = {name}
-        LOOP
-          EXECUTE format('REVOKE ALL (%I) ON %I FROM %s', each.attname, {name}, each.role);
-        END LOOP;
-    """
-
-
-# First what default privileges may have given away.
-_RUN = _close("'{table}'") + "FOREACH statement IN ARRAY made LOOP EXECUTE statement; END LOOP;"

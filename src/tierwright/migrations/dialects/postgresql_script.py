@@ -27,6 +27,7 @@ from tierwright.migrations.definitions import (
 )
 from tierwright.migrations.dialects import postgresql_partitioning as partitioning
 from tierwright.migrations.dialects import postgresql_partitions as partitions
+from tierwright.migrations.dialects.postgresql_refusals import refusals
 
 #: What the new one of two constraints or indexes is called until it is valid; a killed run leaves it to the next one.
 REPLACEMENT = "_tierwright_replacement"
@@ -213,7 +214,7 @@ def _survey_query(definition: Definition) -> str | None:
     if isinstance(definition, Index) and definition.unique:
         return preflight.duplicate_query(definition)
     if isinstance(definition, Partitioning):
-        return f"SELECT * FROM ({partitions.refusals(definition)}) AS refused"
+        return f"SELECT * FROM ({refusals(definition)}) AS refused"
     if isinstance(definition, Trigger) and definition.body:
         return (
             f"SELECT oid::regprocedure FROM pg_proc WHERE proname = '{definition.name}' AND pronargs = 0 "
