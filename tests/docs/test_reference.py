@@ -55,7 +55,7 @@ def test_every_error_code_is_explained(page: str) -> None:
     text = (DOCS / page).read_text("utf-8")
     listed = set(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE))
     abstract = {"tierwright-error", "configuration-error", "database-error", "migration-error"}
-    abstract |= {"entitlement-error", "write-refused", "secrets-error"}
+    abstract |= {"entitlement-error", "write-refused", "secrets-error", "archive-error"}
     assert _codes(errors.TierwrightError) - abstract <= listed
 
 

@@ -45,7 +45,10 @@ class PostgresqlWork(Work):
             if not keeper.exec_driver_sql(_LOCK, (key,)).scalar_one():
                 raise at_work()
             keeper.commit()
-            yield
+            try:
+                yield
+            finally:
+                keeper.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (key,))
 
     def prepare(self) -> None:
         """Make the months ahead, after those of rows that have none."""
