@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import catalog, cold, decisions, migrate, plots, queries, rotation, tables
+from benchmarks import audit, catalog, cold, decisions, migrate, plots, queries, rotation, tables
 from benchmarks.common import RESULTS
 
 _QUICK = Path(__file__).parents[1] / "build" / "benchmarks"
@@ -17,6 +17,7 @@ _RUNS = {
     "cold": cold.main,
     "catalog": catalog.main,
     "rotation": rotation.main,
+    "audit": audit.main,
 }
 _QUICKLY = {
     "migrate": ["--rows", "20000", "--rounds", "2", "--versions", "18"],
@@ -24,6 +25,7 @@ _QUICKLY = {
     "decisions": [*_SMALL, "--tenants", "1000", "--populations", "1000", "10000", "--calls", "20000", "--rounds", "3"],
     "cold": [*_SMALL, "--tenants", "800", "--rounds", "3", "--resolutions", "5", "--versions", "18"],
     "catalog": ["--quick"],
+    "audit": ["--entries", "5000", "--rows", "100000", "--rounds", "2", "--singles", "50", "--versions", "18"],
     "rotation": ["--rows", "500", "--rounds", "2", "--versions", "18"],
 }
 

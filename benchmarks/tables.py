@@ -38,6 +38,7 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
         "sqlite": _sqlite(sqlite),
         "sqlite-statements": _statements(sqlite["modes"]["delete"]["slowest_statements"]),
         "rotation": _rotation(stored["rotation"]["databases"]),
+        "history": _history(stored["audit"]["databases"]),
         "versions": _versions(stored),
         **decision_tables.tables(stored),
     }
@@ -161,6 +162,25 @@ def _rotation(databases: list[dict[str, Any]]) -> str:
                 [each["label"], way, f"{per_second:,.0f}", found, limit if is_goal else "", met if is_goal else ""]
             )
     return _markdown(("database", "way", "rows a second", "ratio", "goal", ""), rows)
+
+
+def _history(databases: list[dict[str, Any]]) -> str:
+    rows = []
+    for each in databases:
+        bulk, single, listed = each["bulk"], each["single"], each["list"]
+        floors = bulk["rows_per_s"]["floor"], single["ms"]["floor"]
+        found = (
+            ("many entries, a second", f"{floors[0]:,.0f}", f"{bulk['rows_per_s']['record_all']:,.0f}", bulk["goal"]),
+            ("one change: an object", f"{floors[1]:.2f} ms", f"{single['ms']['object']:.2f} ms", single["goal"]),
+            ("one change: a statement", f"{floors[1]:.2f} ms", f"{single['ms']['statement']:.2f} ms", None),
+            ("one change: Registry", f"{floors[1]:.2f} ms", f"{single['ms']['Registry']:.2f} ms", None),
+            (f"50 of {listed['rows']:,}, 95th percentile", "", f"{listed['ms']['p95']:.2f} ms", listed["goal"]),
+        )
+        rows += [
+            [each["label"], what, floor, ours, *(goal_cells(goal)[1:] if goal else ["", "", ""])]
+            for what, floor, ours, goal in found
+        ]
+    return _markdown(("database", "what", "floor", "ours", "measured", "goal", ""), rows)
 
 
 def _versions(stored: dict[str, Any]) -> str:
