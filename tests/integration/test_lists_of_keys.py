@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import Session, SQLModel
 
+from tests.conftest import DATABASES
 from tests.support.registry import ON, everything, feature, history, seed, writer
 from tierwright import Entitlements
 from tierwright.doctor import examine
@@ -230,6 +232,34 @@ def test_on_a_connection_that_commits_by_itself_lists_are_refused(migrated_engin
             other.commit()
     found = set(session.scalars(sa.select(TABLES["feature_registry"].c.feature_key)))
     assert found == {"a.one", "a.two", "a.plain", "a.spare", "b.empty"}
+
+
+@pytest.mark.parametrize("database_kind", [DATABASES[-1]], indirect=True)
+def test_two_halves_of_a_circle_are_not_both_written(session: Session, migrated_engine: Engine) -> None:
+    """A row waits for the lock of the catalogue before it is written, and what follows sees what came first."""
+    the(session, "feature", "a.spare").depends_on = ["a.plain"]
+    session.flush()
+    refused: list[Exception] = []
+
+    def other_half() -> None:
+        with Session(migrated_engine) as other:
+            the(other, "feature", "a.plain").depends_on = ["a.spare"]
+            try:
+                other.commit()
+            except CycleRefused as error:
+                refused.append(error)
+
+    thread = Thread(target=other_half)
+    thread.start()
+    waiting = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with migrated_engine.connect() as watching:
+        while thread.is_alive() and not watching.execute(waiting).scalar():
+            watching.rollback()
+    session.commit()
+    thread.join()
+    assert len(refused) == 1
 
 
 # --- what raw SQL breaks ---------------------------------------------------------------------------------------------
