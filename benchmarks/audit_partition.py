@@ -1,4 +1,4 @@
-"""The revision that partitions the audit log, on a busy PostgreSQL: how long a writer waits, and that every row is there.
+"""The revision that partitions the audit log, on a busy PostgreSQL: how long does a writer wait, and is all there?
 
     python -m benchmarks.audit_partition [--rows 1000000] [--rounds 5] [--versions 16 18]
 

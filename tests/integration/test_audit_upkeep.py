@@ -17,13 +17,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from tests.conftest import host_engine
 from tests.migration.support import processes
 from tests.support.cli import run as run_cli
 from tests.support.cli import run_json
-from tierwright import migrations
+from tests.support.isolation import isolated
+from tierwright import isolation, migrations
 from tierwright.audit import (
     AuditLog,
     Upkeep,
@@ -36,7 +38,9 @@ from tierwright.audit import (
 )
 from tierwright.audit.maintenance import maintain
 from tierwright.audit.months import months_after
+from tierwright.doctor import examine
 from tierwright.errors import ArchiveDamaged, ArchiveNotWritten, InvalidInput, LockNotAcquired
+from tierwright.migrations.dialects.postgresql_partitions import partitions
 
 LOG = "feature_audit_log"
 #: More than a year from now: what the revision made the first partition of is over then.
@@ -357,6 +361,40 @@ def test_rows_without_a_month_get_one(postgresql_engine: Engine, clock: None) ->
         outside = connection.exec_driver_sql(f"SELECT count(*) FROM {LOG}_default").scalar_one()
     assert (stored(engine), outside > 0) == (before, True)  # nobody makes months for the year 9999
     assert f"{LOG}_{MONTHS[-1].replace('-', '_')}" in report.partitions
+
+
+def test_with_row_level_security_on(postgresql_engine: Engine, clock: None, tmp_path: Path) -> None:
+    """The owner obeys the policies; the application's role sees no row through a partition, whatever it was granted."""
+    with isolated(postgresql_engine) as place:
+        fill(postgresql_engine)
+        before = stored(postgresql_engine)
+        place.execute(f'ALTER DEFAULT PRIVILEGES FOR ROLE "{place.owner}" GRANT ALL ON TABLES TO "{place.app}"')
+        place.enable()
+        owner = place.engine(place.owner)
+        assert maintain(owner, Upkeep()).ok
+        with postgresql_engine.connect() as connection:
+            names = [each.name for each in partitions(connection, LOG)]
+        for name in names:
+            with place.engine(place.app).connect() as connection, pytest.raises(ProgrammingError, match="denied"):
+                connection.exec_driver_sql(f'SELECT * FROM "{name}"')
+        place.execute(f'GRANT SELECT ON {", ".join(names)} TO "{place.app}"')
+        for name in names:
+            for role in (place.app, place.owner):
+                with place.engine(role).connect() as connection:
+                    connection.exec_driver_sql("SELECT set_config('tierwright.tenant_id', 'acme', false)")
+                    assert connection.exec_driver_sql(f'SELECT * FROM "{name}"').all() == []
+        assert {each.code for each in examine(postgresql_engine, schema=place.schema, rows=False).findings} <= {
+            "partition-not-isolated"
+        }
+        place.execute(f'REVOKE SELECT ON {", ".join(names)} FROM "{place.app}"')
+        assert maintain(owner, replace(UPKEEP, folder=tmp_path)).removed == 16
+        restore(owner, sorted(tmp_path.glob("*.gz")))
+        assert stored(postgresql_engine) == before
+        with place.engine(place.app).begin() as connection:
+            connection.exec_driver_sql("SELECT set_config('tierwright.tenant_id', 'acme', true)")
+            assert connection.exec_driver_sql(f"SELECT count(*) FROM {LOG}").scalar_one() == 4
+        isolation.disable(place.url(place.owner), schema=place.schema)
+        assert examine(place.url(place.owner), schema=place.schema, rows=False).ok
 
 
 def test_the_commands(old: Engine, tmp_path: Path) -> None:

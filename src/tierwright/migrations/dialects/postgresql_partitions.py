@@ -192,6 +192,7 @@ NEW_DECLARED = "new_name text; new_bounds text; new_owner text; open record;"
 # but the owner may come past the table and its policies.
 _NEW = """
     EXECUTE format('CREATE TABLE %I (LIKE {table} INCLUDING ALL EXCLUDING INDEXES EXCLUDING STATISTICS)', new_name);
+    {fill}
     SELECT pg_get_userbyid(relowner) INTO new_owner FROM pg_class WHERE oid = parent;
     IF new_owner <> current_user THEN EXECUTE format('ALTER TABLE %I OWNER TO %I', new_name, new_owner); END IF;
     FOR open IN SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS role
@@ -206,7 +207,6 @@ _NEW = """
     IF (SELECT relforcerowsecurity FROM pg_class WHERE oid = parent) THEN
       EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', new_name);
     END IF;
-    {fill}
     EXECUTE format('ALTER TABLE {table} ATTACH PARTITION %I %s', new_name, new_bounds);
 """
 
