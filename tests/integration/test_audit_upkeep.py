@@ -20,7 +20,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
-from tests.conftest import host_engine
+from tests.conftest import POSTGRES, host_engine
 from tests.migration.support import processes
 from tests.support.cli import run as run_cli
 from tests.support.cli import run_json
@@ -28,8 +28,10 @@ from tests.support.isolation import isolated
 from tierwright import isolation, migrations
 from tierwright.audit import (
     AuditLog,
+    AuditQuestion,
     Upkeep,
     archives_needed,
+    erase_person,
     maintenance,
     read_archive,
     read_archives,
@@ -41,6 +43,8 @@ from tierwright.audit.months import months_after
 from tierwright.doctor import examine
 from tierwright.errors import ArchiveDamaged, ArchiveNotWritten, InvalidInput, LockNotAcquired
 from tierwright.migrations.dialects.postgresql_partitions import partitions
+from tierwright.services.audit import AuditContext, write_audit
+from tierwright.types import AuditAction, AuditEntity
 
 LOG = "feature_audit_log"
 #: More than a year from now: what the revision made the first partition of is over then.
@@ -54,6 +58,9 @@ VALUES = (
     None,
 )
 UPKEEP = Upkeep(keep_months=2)
+ONE_POSTGRESQL = list(POSTGRES)[-1]
+one_of_each = pytest.mark.parametrize("database_kind", ["sqlite", ONE_POSTGRESQL], indirect=True)
+one_postgresql = pytest.mark.parametrize("postgresql_engine", [ONE_POSTGRESQL], indirect=True)
 
 
 @pytest.fixture
@@ -176,6 +183,7 @@ def _assert_the_same_on_sqlite(files: list[Path], manifests: list[Any], tmp_path
     ]
 
 
+@one_of_each
 def test_nothing_leaves_without_an_archive_unless_it_is_said_in_so_many_words(old: Engine, tmp_path: Path) -> None:
     before = stored(old)
     report = maintain(old, UPKEEP)
@@ -192,7 +200,8 @@ def test_nothing_leaves_without_an_archive_unless_it_is_said_in_so_many_words(ol
     assert {each[2] for each in recorded(old)} == {None}
 
 
-def test_rows_that_come_or_change_after_the_archive_stay_for_the_next_one(
+@one_of_each
+def test_rows_that_come_after_the_archive_stay_for_the_next_one(
     old: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = stored(old)
@@ -220,6 +229,38 @@ def test_rows_that_come_or_change_after_the_archive_stay_for_the_next_one(
     other.dispose()
 
 
+@one_of_each
+def test_who_is_erased_after_the_archive_was_written_is_not_deleted_with_it(
+    old: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Session(old) as session:
+        write_audit(session, AuditContext("jane"), AuditEntity.TENANT, "acme", AuditAction.CREATED)
+        for entry in session.new:
+            entry.performed_at = dt.datetime(2025, 12, 24, tzinfo=dt.UTC)
+        session.commit()
+    write = maintenance.write_archive
+
+    def write_and_erase(*arguments: Any) -> Any:
+        manifest = write(*arguments)
+        if arguments[1] == "2025-12":
+            erase_person(old, actor="jane", by=AuditContext("privacy"))
+        return manifest
+
+    monkeypatch.setattr(maintenance, "write_archive", write_and_erase)
+    assert not maintain(old, replace(UPKEEP, folder=tmp_path)).ok
+    with Session(old) as session:
+        people = {
+            each.performed_by
+            for each in AuditLog(session).page(AuditQuestion(entity="tenant", entity_id="acme")).entries
+        }
+    assert people == {"<erased>"}
+    monkeypatch.setattr(maintenance, "write_archive", write)
+    maintain(old, replace(UPKEEP, folder=tmp_path))
+    last = [tmp_path / str(each[2]) for each in recorded(old) if each[0] == "2025-12"][-1]
+    assert {each.performed_by for each in read_archive(last) if each.entity_id == "acme"} == {"<erased>"}
+
+
+@one_of_each
 def test_a_folder_that_takes_nothing_costs_no_row(old: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = stored(old)
 
@@ -239,6 +280,7 @@ def test_a_folder_that_takes_nothing_costs_no_row(old: Engine, tmp_path: Path, m
     assert [path for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
 
 
+@one_of_each
 def test_of_two_at_once_one_is_refused(old: Engine, tmp_path: Path) -> None:
     refused = []
 
@@ -323,6 +365,7 @@ def _die(url: str, folder: str, statement: str, times: int) -> None:
     maintain(engine, replace(UPKEEP, folder=Path(folder), batch_size=1))
 
 
+@one_of_each
 def test_a_run_that_is_killed_anywhere_loses_nothing(old: Engine, tmp_path: Path) -> None:
     before = stored(old)
     url = old.url.render_as_string(hide_password=False)
@@ -349,6 +392,7 @@ def test_a_run_that_is_killed_anywhere_loses_nothing(old: Engine, tmp_path: Path
     other.dispose()
 
 
+@one_postgresql
 def test_rows_without_a_month_get_one(postgresql_engine: Engine, clock: None) -> None:
     migrations.upgrade(postgresql_engine)
     fill(postgresql_engine, (*MONTHS, "9999-01"))
@@ -363,6 +407,7 @@ def test_rows_without_a_month_get_one(postgresql_engine: Engine, clock: None) ->
     assert f"{LOG}_{MONTHS[-1].replace('-', '_')}" in report.partitions
 
 
+@one_postgresql
 def test_with_row_level_security_on(postgresql_engine: Engine, clock: None, tmp_path: Path) -> None:
     """The owner obeys the policies; the application's role sees no row through a partition, whatever it was granted."""
     with isolated(postgresql_engine) as place:
@@ -397,6 +442,7 @@ def test_with_row_level_security_on(postgresql_engine: Engine, clock: None, tmp_
         assert examine(place.url(place.owner), schema=place.schema, rows=False).ok
 
 
+@one_of_each
 def test_the_commands(old: Engine, tmp_path: Path) -> None:
     url = old.url.render_as_string(hide_password=False)
     maintained = run_cli("audit", "maintain", "--keep-months", "2", url=url, exit_code=1)

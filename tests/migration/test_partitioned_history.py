@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
+from tests.conftest import POSTGRES
 from tests.migration import support
 from tests.migration.support import HEAD
 from tests.support import rows
@@ -23,6 +24,7 @@ from tierwright.migrations.dialects.postgresql_partitions import partitions
 LOG = "feature_audit_log"
 BEFORE = "a2b3c4d5e6f7"
 NOW = dt.datetime.now(dt.UTC)
+one_is_enough = pytest.mark.parametrize("postgresql_engine", list(POSTGRES)[-1:], indirect=True)
 
 ADDITIONS = [
     "CREATE TABLE app_tenant (id VARCHAR(255) PRIMARY KEY)",
@@ -162,6 +164,7 @@ def _assert_additions_work(engine: Engine, old: str) -> None:
     assert ask(engine, f"SELECT pg_get_serial_sequence('{LOG}', 'app_number')").endswith("app_number_seq")
 
 
+@one_is_enough
 def test_what_would_be_lost_is_refused_before_anything_changes(before: Engine) -> None:
     for made, undone, said in REFUSED:
         run(before, made)
@@ -175,6 +178,7 @@ def test_what_would_be_lost_is_refused_before_anything_changes(before: Engine) -
     support.assert_at_head(before, None)
 
 
+@one_is_enough
 def test_rows_of_a_far_future_are_told_and_those_of_a_near_one_move_the_bound(before: Engine) -> None:
     with before.begin() as connection:
         insert(connection, NOW + dt.timedelta(days=4000))
@@ -196,6 +200,7 @@ def test_rows_of_a_far_future_are_told_and_those_of_a_near_one_move_the_bound(be
     assert dt.timedelta(days=130) < first.upper - NOW < dt.timedelta(days=195)
 
 
+@one_is_enough
 @pytest.mark.parametrize("left", ["2020_01", "future"])
 def test_a_run_that_was_killed_goes_on_with_a_bound_that_still_serves(before: Engine, left: str) -> None:
     contents = rows.contents(before)
@@ -248,6 +253,7 @@ def test_what_is_missing_is_found_and_put_back(before: Engine) -> None:
     assert support.leftovers(before) == []
 
 
+@one_is_enough
 def test_a_plain_history_at_head_is_found_and_partitioned(before: Engine) -> None:
     migrations.upgrade(before)
     contents, whole = rows.contents(before), names(before)
@@ -260,6 +266,7 @@ def test_a_plain_history_at_head_is_found_and_partitioned(before: Engine) -> Non
     assert names(before) == whole
 
 
+@one_is_enough
 def test_a_question_about_a_range_reads_its_partitions_only(before: Engine) -> None:
     """The seed's query over 24 months."""
     migrations.upgrade(before)
