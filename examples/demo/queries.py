@@ -80,20 +80,37 @@ def ask(connection: Connection, question: Question, seconds: float = 0.1) -> Ans
         columns, rows = tuple(result.keys()), tuple(tuple(row) for row in result)
     plan = _plan(connection, *sent[0])
     times = list(_timings(lambda: connection.execute(question.statement).all(), seconds))
-    found = uses_index(plan, question.index)
+    found = uses_index(plan, *_parts_of(connection, question.index))
     sql = _readable(question, connection.dialect)
     return Answer(question, sql, columns, rows, min(times), len(times), plan, found)
 
 
-def uses_index(plan: Sequence[str], index: str) -> bool:
-    """Tell whether a plan of SQLite or PostgreSQL looks rows up in ``index``, rather than read all of something."""
+def uses_index(plan: Sequence[str], *index: str) -> bool:
+    """Tell whether a plan of SQLite or PostgreSQL looks rows up in an index, rather than read all of something.
+
+    Args:
+        plan: line by line.
+        index: its name, and those that it has in partitions.
+    """
     text = "\n".join(plan)
+    name = f"({'|'.join(index)})"
     named = re.compile(
-        rf"SEARCH \S+ USING (COVERING )?INDEX {index} \(|"
-        rf"Index (Only )?Scan using {index} on |Bitmap Index Scan on {index}\b"
+        rf"SEARCH \S+ USING (COVERING )?INDEX {name} \(|"
+        rf"Index (Only )?Scan using {name} on |Bitmap Index Scan on {name}\b"
     )
     looked_up = "SEARCH" in text or "Index Cond:" in text
     return bool(named.search(text)) and looked_up and "Seq Scan" not in text and "SCAN " not in text
+
+
+def _parts_of(connection: Connection, index: str) -> list[str]:
+    """Return an index by its name, and by those that it has in the partitions of its table."""
+    if connection.dialect.name == "sqlite":
+        return [index]
+    parts = (
+        "SELECT part.relname FROM pg_inherits JOIN pg_class AS part ON part.oid = inhrelid "
+        "WHERE inhparent IN (SELECT oid FROM pg_class WHERE relname = %(index)s)"
+    )
+    return [index, *connection.exec_driver_sql(parts, {"index": index}).scalars()]
 
 
 def _feature_of_tier(tier_id: Any) -> Question:

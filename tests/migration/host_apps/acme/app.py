@@ -32,7 +32,7 @@ OF_ONE_DIALECT = {
     "idx_tenant_integration_config",
     "idx_tenant_integration_region",
 }
-#: What SQLAlchemy says when it reads an index of an expression on SQLite; it does not read our tables for a host that uses
+#: What SQLAlchemy says of an index of an expression on SQLite; our tables are not read for a host that uses
 #: the filters.
 UNREAD = "Skipped unsupported reflection of expression-based index idx_tenant_integration_region"
 
