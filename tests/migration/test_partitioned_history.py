@@ -17,6 +17,9 @@ from tests.migration import support
 from tests.migration.support import HEAD
 from tests.support import rows
 from tierwright import migrations
+from tierwright.audit import Upkeep
+from tierwright.audit.maintenance import maintain
+from tierwright.audit.months import next_month
 from tierwright.doctor import examine
 from tierwright.errors import DirtyData, MigrationError
 from tierwright.migrations.dialects.postgresql_partitions import partitions
@@ -287,3 +290,29 @@ def test_a_question_about_a_range_reads_its_partitions_only(before: Engine) -> N
         assert len(connection.exec_driver_sql(query).all()) == 3
     read = {each for each in names(before) if f" on {each}" in plan}
     assert read == {f"{LOG}_{month}" for month in ("2030_11", "2030_12", "2031_01")}
+
+
+@one_is_enough
+def test_tables_that_create_all_made_are_partitioned_too(postgresql_engine: Engine) -> None:
+    engine = postgresql_engine
+    SQLModel.metadata.create_all(engine, tables=[SQLModel.metadata.tables[name] for name in migrations.TABLE_NAMES])
+    migrations.adopt(engine)
+    assert names(engine) == [f"{LOG}_default"]
+    assert [(each.code, each.severity) for each in examine(engine).findings] == [("partitions-missing", "info")]
+    with engine.begin() as connection:
+        insert(connection, NOW)
+    assert maintain(engine, Upkeep()).moved == 1
+    assert examine(engine).findings == ()
+    with engine.begin() as connection:
+        insert(connection, dt.datetime(1990, 1, 1, tzinfo=dt.UTC))
+    assert [each.code for each in examine(engine).findings] == ["rows-outside-partitions"]
+    assert maintain(engine, Upkeep()).partitions == [f"{LOG}_1990_01"]
+    assert examine(engine).findings == ()
+    coming = next(each for each in names(engine) if each == f"{LOG}_{next_month(NOW):%Y_%m}")
+    run(engine, f"DROP TABLE {coming}")
+    assert [(each.code, each.severity) for each in examine(engine).findings] == [("partitions-missing", "error")]
+    for table in (LOG, *names(engine)):
+        with engine.connect() as connection, pytest.raises(IntegrityError, match="only added to"):
+            connection.exec_driver_sql(f"TRUNCATE {table}")
+    SQLModel.metadata.drop_all(engine, tables=[SQLModel.metadata.tables[name] for name in migrations.TABLE_NAMES])
+    assert not [line for line in support.dump(engine) if LOG in line]
