@@ -392,6 +392,28 @@ def test_a_run_that_is_killed_anywhere_loses_nothing(old: Engine, tmp_path: Path
     other.dispose()
 
 
+def test_of_two_with_folders_of_their_own_one_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: None
+) -> None:
+    engine = host_engine(f"sqlite:///{tmp_path / 'x.sqlite3'}")
+    migrations.upgrade(engine)
+    fill(engine, MONTHS[:1])
+    write, other = maintenance.write_archive, tmp_path / "other"
+    other.mkdir()
+
+    def write_and_be_overtaken(*arguments: Any) -> Any:
+        manifest = write(*arguments)
+        monkeypatch.setattr(maintenance, "write_archive", write)
+        assert maintain(engine, replace(UPKEEP, folder=other)).removed == 4
+        return manifest
+
+    monkeypatch.setattr(maintenance, "write_archive", write_and_be_overtaken)
+    with pytest.raises(LockNotAcquired):
+        maintain(engine, replace(UPKEEP, folder=tmp_path))
+    assert [each[:2] for each in recorded(engine)] == [(MONTHS[0], 1)]
+    assert verify_archive(other / f"{LOG}_2025_11.jsonl.gz").rows == 4
+
+
 @one_postgresql
 def test_rows_without_a_month_get_one(postgresql_engine: Engine, clock: None) -> None:
     migrations.upgrade(postgresql_engine)

@@ -20,7 +20,7 @@ from tierwright.audit.stored_rows import TABLE, Period, count_rows, lines, perio
 from tierwright.errors import SchemaDrift
 from tierwright.migrations.definitions import Partitioning
 from tierwright.migrations.dialects.postgresql_locks import LOCK_NOT_AVAILABLE, not_acquired, sqlstate
-from tierwright.migrations.dialects.postgresql_moving import FURTHEST, move_rows
+from tierwright.migrations.dialects.postgresql_moving import move_rows, rows_outside
 from tierwright.migrations.dialects.postgresql_partitions import Partition, months_ahead, partitions
 
 _LOG = Partitioning(TABLE, "performed_at")
@@ -177,20 +177,11 @@ class PostgresqlWork(Work):
                 self.report.archives.append(Archive(period.month, 1, None, rows, None))
 
     def _rows_outside(self, found: list[Partition]) -> int:
-        """Return how many rows are in no month, and could be; asked of the whole, so that only the default is read."""
-        ranged = [each for each in found if not each.is_default]
-        if len(ranged) == len(found):
+        query = rows_outside(_LOG, found)
+        if query is None:
             return 0
-        lower = [each.lower for each in ranged if each.lower is not None]
-        upper = [each.upper for each in ranged if each.upper is not None]
-        first = "true" if not ranged else f"performed_at < '{min(lower)}'" if len(lower) == len(ranged) else "false"
-        last = "true" if not ranged else f"performed_at >= '{max(upper)}'" if len(upper) == len(ranged) else "false"
-        query = (
-            f"SELECT count(*) FROM {TABLE} WHERE ({first} OR {last}) AND isfinite(performed_at) "
-            f"AND performed_at < now() + interval '{FURTHEST}'"
-        )
         with self.engine.connect() as connection:
-            return int(connection.exec_driver_sql(query).scalar_one())
+            return int(connection.exec_driver_sql(query.replace("*", "count(*)", 1)).scalar_one())
 
 
 def _digest(connection: Connection, period: Period) -> str:

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from tierwright.audit.archive_files import read_lines, verify_archive
 from tierwright.audit.archive_lines import line_of_stored, stored_value, values_of
-from tierwright.audit.archives import Archive, add_archives, complete_archive, read_archives
+from tierwright.audit.archives import Archive, add_archives, complete_archive, next_part, read_archives
 from tierwright.audit.floor import raise_floor
-from tierwright.audit.maintenance import Work
+from tierwright.audit.maintenance import Work, at_work
 from tierwright.audit.passes import Purpose, history_pass
 from tierwright.audit.stored_rows import TABLE, Period, count_rows, periods, stored_columns
 from tierwright.errors import ArchiveDamaged
@@ -64,6 +64,8 @@ class SqliteWork(Work):
     def _begin(self, session: Session, period: Period, archive: Archive) -> None:
         connection = session.connection()
         lock_file(connection)
+        if next_part(read_archives(connection), archive.month) != archive.part:
+            raise at_work()  # with another folder, whose lock is not ours
         rows = archive.rows if archive.file is not None else count_rows(connection, period)
         archive = replace(archive, rows=rows, is_complete=archive.file is None)
         raise_floor(connection, period.upper)

@@ -9,6 +9,8 @@ from sqlalchemy.engine import Connection
 
 from tierwright.audit.months import next_month
 from tierwright.doctor.report import Finding, Severity
+from tierwright.migrations.definitions import Partitioning
+from tierwright.migrations.dialects.postgresql_moving import rows_outside
 from tierwright.migrations.dialects.postgresql_partitions import Partition, partitions, uncovered, unguarded
 from tierwright.migrations.names import PARTITIONED_TABLES, is_partition_name
 from tierwright.types import utc_now
@@ -59,14 +61,10 @@ def _missing(table: str, found: Sequence[Partition]) -> Iterator[Finding]:
 
 
 def _rows_outside(connection: Connection, table: str, found: Sequence[Partition]) -> Iterator[Finding]:
-    ranged = [each for each in found if not each.is_default]
-    if len(ranged) == len(found) or not ranged:
-        return
-    first = min(_begins(each) for each in ranged)
-    last = max(each.upper or dt.datetime.max.replace(tzinfo=dt.UTC) for each in ranged)
-    # Asked of the whole: policies may hide the rows of a partition from who names it. Other partitions are not read.
-    sql = f"SELECT count(*) FROM {table} WHERE performed_at < '{first}' OR performed_at >= '{last}'"
-    rows = connection.exec_driver_sql(sql).scalar_one()
+    if len(found) == 1:
+        return  # there are no months at all, which is a finding already
+    sql = rows_outside(Partitioning(table, "performed_at"), found)
+    rows = 0 if sql is None else connection.exec_driver_sql(sql.replace("*", "count(*)", 1)).scalar_one()
     if rows:
         yield Finding(
             "rows-outside-partitions",
@@ -74,7 +72,7 @@ def _rows_outside(connection: Connection, table: str, found: Sequence[Partition]
             table,
             f"{rows} row(s) are from before or after every month that has a partition.",
             _MAINTAIN,
-            sql.replace("count(*)", "*"),
+            sql,
         )
 
 

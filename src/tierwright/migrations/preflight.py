@@ -112,7 +112,10 @@ def future_query(connection: Connection, wanted: Partitioning) -> str | None:
     if wanted.table not in sa.inspect(connection).get_table_names():
         return None
     key = ", ".join(sa.inspect(connection).get_pk_constraint(wanted.table)["constrained_columns"])
-    return f"SELECT {key}, 1 AS row_count FROM {wanted.table} WHERE {wanted.column} > now() + interval '2 years'"
+    return (
+        f"SELECT {key}, 1 AS row_count FROM {wanted.table} WHERE {wanted.column} > now() + interval '2 years' "
+        f"AND (SELECT relkind FROM pg_class WHERE oid = '{wanted.table}'::regclass) = 'r'"  # else they have a place
+    )
 
 
 def _with_added(table: str, names: list[str]) -> str:

@@ -6,10 +6,13 @@ belong, and it is dropped with what was copied.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tierwright.migrations.definitions import Partitioning
 from tierwright.migrations.dialects.postgresql_partitions import (
     NEW_DECLARED,
     PARTITIONS,
+    Partition,
     block,
     guard_partitions,
     new_partition,
@@ -21,10 +24,26 @@ FURTHEST = "24 months"
 _MOVING = "_tierwright_moving"
 
 
+def rows_outside(wanted: Partitioning, found: Sequence[Partition]) -> str | None:
+    """Return the query for rows that have no month and could have one; None where there can be none.
+
+    It asks the table, whose policies let administrators see them, and reads no partition but that of everything else.
+    """
+    ranged = [each for each in found if not each.is_default]
+    lower = [each.lower for each in ranged if each.lower is not None]
+    upper = [each.upper for each in ranged if each.upper is not None]
+    sides = [f"{wanted.column} < '{min(lower)}'"] if lower and len(lower) == len(ranged) else []
+    sides += [f"{wanted.column} >= '{max(upper)}'"] if upper and len(upper) == len(ranged) else []
+    if len(ranged) == len(found) or (ranged and not sides):
+        return None
+    outside = f"({' OR '.join(sides)}) AND " if sides else ""
+    return f"SELECT * FROM {wanted.table} WHERE {outside}{_near(wanted.column)}"
+
+
 def move_rows(wanted: Partitioning) -> str:
     """Return the block that makes the months of rows that have none; it locks the table while it copies them."""
     table, column = wanted.table, wanted.column
-    near = f"isfinite({column}) AND {column} < now() + interval '{FURTHEST}'"
+    near = _near(column)
 
     def fill(condition: str, using: str = "") -> str:
         insert = f"INSERT INTO %I (%s) SELECT %s FROM {_MOVING} WHERE {condition}"
@@ -58,3 +77,7 @@ def move_rows(wanted: Partitioning) -> str:
         {guard_partitions(table)}
         """,
     )
+
+
+def _near(column: str) -> str:
+    return f"isfinite({column}) AND {column} < now() + interval '{FURTHEST}'"
