@@ -28,6 +28,10 @@ _FIND_PROMISE = (
 ).replace("{at}", str(len(_PROMISE) + 1))
 
 
+#: Waits for a vacuum or another migrator with nobody behind it: the strong lock then has only writers to wait for.
+_QUIET = "LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE;"
+
+
 def promise(wanted: Partitioning) -> str:
     """Return the block that promises that all rows are from before the first of a coming month."""
     table, column = wanted.table, wanted.column
@@ -40,6 +44,7 @@ def promise(wanted: Partitioning) -> str:
         SELECT greatest(max({column}), now()) INTO latest FROM {table};
         until := date_trunc('month', latest AT TIME ZONE 'UTC' + interval '{_MARGIN}') + interval '1 month';
         name := '{_PROMISE}' || to_char(until, 'YYYY_MM');
+        {_QUIET.format(table=table)}
         IF promise.conname IS NOT NULL THEN
           EXECUTE format('ALTER TABLE {table} DROP CONSTRAINT %I', promise.conname);
         END IF;
@@ -85,11 +90,12 @@ def swap(wanted: Partitioning) -> str:
         "former text; suffix text;",
         f"""
         {_FIND_PLAIN.format(table=table)}
-        LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;
+        {_QUIET.format(table=table)}
         {_FIND_PROMISE.format(promise=_PROMISE)}
         suffix := '_before_' || to_char(promise.upper AT TIME ZONE 'UTC', 'YYYY_MM');
         former := '{table}' || suffix;
         {belongings(table)}
+        LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;
         {_DROP_TRIGGERS.format(table=table, condition="AND tgtype & 33 <> 32")}
         {_make_room(table)}
         EXECUTE format('CREATE TABLE {table} (LIKE %I INCLUDING ALL EXCLUDING STATISTICS) PARTITION BY {wanted.key}',
