@@ -279,13 +279,23 @@ def test_a_guard_that_is_there_and_does_nothing_is_told_and_put_right(filled: En
 
 #: A later revision as somebody might write it: Alembic's own batch makes the table anew, without its triggers.
 LATER = """
+import sqlalchemy as sa
 from alembic import op
 
 revision, down_revision, branch_labels, depends_on = "0000000000ff", "{head}", None, None
 
 
+def reflected():
+    table = sa.Table("{log}", sa.MetaData(), autoload_with=op.get_bind())
+    for check in table.constraints:
+        if isinstance(check, sa.CheckConstraint):  # SQLAlchemy 2.0.20 reads a parenthesis too many
+            text = str(check.sqltext)
+            check.sqltext = sa.text(text[: len(text) - (text.count(")") - text.count("("))])
+    return table
+
+
 def upgrade():
-    with op.batch_alter_table("feature_audit_log", recreate="always") as batch:
+    with op.batch_alter_table("{log}", copy_from=reflected(), recreate="always") as batch:
         batch.alter_column("reason", nullable=True)
     assert not op.get_bind().exec_driver_sql("SELECT 1 FROM sqlite_master WHERE tbl_name = '{log}' AND type = 'trigger'"
                                              ).all()
