@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -38,7 +39,7 @@ def value_of(value: int) -> dict[str, Any]:
     return {"enabled": True, "value": value}
 
 
-class Floor:
+class Floor(ABC):
     """Writes by hand."""
 
     def __init__(self, run: Callable[..., Any], commit: Callable[[], None], mark: str) -> None:
@@ -54,9 +55,9 @@ class Floor:
             self.run(statement.format(**_TYPES[dialect]))
         self.commit()
 
+    @abstractmethod
     def insert(self, entries: list[dict[str, Any]]) -> None:
         """Write many entries in a transaction."""
-        raise NotImplementedError
 
     def row(self, entry: dict[str, Any]) -> tuple[Any, ...]:
         """Return an entry as the driver takes it."""
@@ -73,9 +74,9 @@ class Floor:
             self.now(),
         )
 
+    @abstractmethod
     def change(self, value: int) -> None:
         """Change a row and add the entry about it, in a transaction."""
-        raise NotImplementedError
 
     def both(self, value: int) -> None:
         """Change a row, and add the entry about it."""

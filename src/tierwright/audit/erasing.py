@@ -116,7 +116,7 @@ class _Erasure:
         with history_pass(connection, Purpose.ERASE):
             done = {table.name: self._erase(connection, table) for table in self.tables()}
         if any(done.values()):
-            write_audit(session, by, AuditEntity.CATALOG, "history", AuditAction.ERASED, new={"rows": done})
+            write_audit(session, by, AuditEntity.CATALOG, HISTORY.name, AuditAction.ERASED, new={"rows": done})
         return done
 
     def _erase(self, connection: Connection, table: sa.Table) -> int:

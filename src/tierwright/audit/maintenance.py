@@ -7,6 +7,7 @@ that records their archive, or later, and only those that stand in it as they ar
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tierwright.audit.archive_files import Manifest, unwritable, write_archive
 from tierwright.audit.archives import Archive, next_part, read_archives
+from tierwright.audit.entries import HISTORY
 from tierwright.audit.floor import read_floor
 from tierwright.audit.months import months_after
 from tierwright.audit.stored_rows import Period, lines, stored_columns
@@ -28,7 +30,6 @@ from tierwright.services.tenant_scope import require_all_tenants
 from tierwright.types import AuditAction, AuditEntity, utc_now
 
 ACTOR = "tierwright audit maintain"
-ENTITY_ID = "feature_audit_log"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class UpkeepReport:
 Progress = Callable[[str], None]
 
 
-class Work:
+class Work(ABC):
     """One run of the upkeep; what the databases do differently stands in two classes of their own.
 
     Args:
@@ -142,9 +143,9 @@ class Work:
     def prepare(self) -> None:
         """Make room for rows to come."""
 
+    @abstractmethod
     def let_go(self, cutoff: datetime) -> None:
         """Archive what is from before a moment, and let it leave the database."""
-        raise NotImplementedError
 
     @property
     def may_go(self) -> bool:
@@ -177,7 +178,7 @@ class Work:
             session,
             AuditContext(self.upkeep.actor),
             AuditEntity.CATALOG,
-            ENTITY_ID,
+            HISTORY.name,
             AuditAction.ARCHIVED if archive.file is not None else AuditAction.PURGED,
             new={**new, "sha256": archive.sha256},
         )

@@ -42,7 +42,7 @@ class TenantHistory:
         at: the moment.
         decisions: by feature key, every one as it was.
         rows: how many entries of the history it follows from.
-        sha256: of these entries, each a line of canonical JSON (RFC 8785 for what an entry holds), without persons.
+        sha256: of these entries, each a line of JSON in UTF-8, with sorted keys, nothing between them, and no persons.
         gaps: what the history does not explain; empty where the decisions are proven.
     """
 

@@ -16,7 +16,7 @@ def schemas_of(connection: Connection) -> Schemas:
     return tuple((connection.get_execution_options().get("schema_translate_map") or {}).items())
 
 
-def driver_text(dialect: Dialect, statement: sa.Insert | sa.Update, schemas: Schemas) -> SQLCompiler:
+def driver_text(dialect: Dialect, statement: sa.Insert | sa.Update | sa.SelectBase, schemas: Schemas) -> SQLCompiler:
     """Return a statement in the words of a dialect, with schemas put in."""
     options: dict[str, Any] = {}
     if schemas:

@@ -7,13 +7,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from tierwright.services.driver_text import driver_text
+
 
 class Compiled:
     """A statement as the driver takes it, with the engine's schema in it."""
 
     def __init__(self, engine: Engine, statement: sa.SelectBase, schemas: Any) -> None:
-        options = {"schema_translate_map": schemas, "render_schema_translate": True} if schemas else {}
-        compiled = statement.compile(dialect=engine.dialect, **options)
+        compiled = driver_text(engine.dialect, statement, tuple((schemas or {}).items()))
         self.text = str(compiled)
         self._places = len(compiled.positiontup or ()) if compiled.positional else None
         self._named = tuple(compiled.params)
