@@ -140,6 +140,7 @@ class Work(ABC):
         with _folder_lock(self.upkeep.folder if not self.upkeep.dry_run else None):
             yield
 
+    @abstractmethod
     def prepare(self) -> None:
         """Make room for rows to come."""
 

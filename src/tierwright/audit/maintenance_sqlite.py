@@ -27,6 +27,9 @@ from tierwright.services.transactions import run_in_transaction
 class SqliteWork(Work):
     """The upkeep on SQLite."""
 
+    def prepare(self) -> None:
+        """A file has room."""
+
     def let_go(self, cutoff: datetime) -> None:
         """Finish what a killed run has begun; then archive and delete month by month."""
         if self.may_go:
