@@ -24,7 +24,7 @@ from tierwright.migrations.failures import typed
 from tierwright.resolution.facts import Feature, Grant, License, Override, Tier
 from tierwright.resolution.snapshot import CatalogSnapshot
 from tierwright.services.hidden_rows import HiddenRows
-from tierwright.services.statements import CATALOG, CHANGED, EVERYTHING, TENANT, Kind
+from tierwright.services.statements import CATALOG, CHANGED, EVERYTHING, TENANT_FOR_SESSION, Kind
 
 Row = Sequence[Any]
 #: The number and the token of the newest catalogue write; another pair means another catalogue.
@@ -72,7 +72,7 @@ def read_tenant(connection: Connection, tenant_id: str) -> TenantFacts:
     Raises:
         HiddenRows: row-level security hides them from this transaction.
     """
-    return tenant_of(_rows(connection, TENANT[connection.dialect.name], tenant_id))
+    return tenant_of(_rows(connection, TENANT_FOR_SESSION[connection.dialect.name], tenant_id))
 
 
 def read_everything(connection: Connection, tenant_id: str) -> tuple[Catalog, TenantFacts]:

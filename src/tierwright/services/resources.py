@@ -17,7 +17,7 @@ import tierwright.tables  # noqa: F401  fills the metadata
 from tierwright.resolution.decision import Decision
 from tierwright.services.hidden_rows import HiddenRows, seen
 from tierwright.services.reading import keys_of
-from tierwright.services.row_security import current_tenant, hides
+from tierwright.services.row_security import current_tenant, hides, is_shadowed
 from tierwright.services.session_state import connection_of
 from tierwright.types import HealthStatus
 
@@ -140,7 +140,7 @@ _SELECT_INTEGRATIONS = (
 _SELECT_CONFIGURED = {
     "sqlite": _SELECT_INTEGRATIONS.add_columns(sa.false().label("is_hidden")),
     "postgresql": _SELECT_INTEGRATIONS.add_columns(
-        hides(_TENANT_ID, _CONFIGS_NAME).label("is_hidden"),
+        sa.or_(hides(_TENANT_ID, _CONFIGS_NAME), is_shadowed()).label("is_hidden"),
         current_tenant().label("works_for"),
     ),
 }

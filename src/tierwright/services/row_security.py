@@ -75,11 +75,8 @@ CHANGE = sa.select(sa.func.set_config(_NAME, sa.bindparam("tenant_id", type_=sa.
 
 
 def hides(tenant_id: ColumnElement[str], *names: str) -> ColumnElement[bool]:
-    """Return whether a tenant's rows in any of these tables may be hidden: the transaction is about another one.
-
-    Or whether other rows may be shown in their place.
-    """
-    return sa.or_(sa.and_(is_active(*names), current_tenant().is_distinct_from(tenant_id)), is_shadowed())
+    """Return whether a tenant's rows in any of these tables may be hidden: the transaction is about another one."""
+    return sa.and_(is_active(*names), current_tenant().is_distinct_from(tenant_id))
 
 
 def unseen(name: str) -> ColumnElement[str | None]:

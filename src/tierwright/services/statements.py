@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import SQLModel
 
 import tierwright.tables  # noqa: F401  fills the metadata
-from tierwright.services.row_security import Regclass, current_tenant, hides
+from tierwright.services.row_security import Regclass, current_tenant, hides, is_shadowed
 from tierwright.types import AuditEntity, UtcDateTime
 
 _tables = SQLModel.metadata.tables
@@ -88,14 +88,21 @@ def _state() -> sa.Select[Any]:
     return rows.where(_IS_CATALOG)
 
 
-def _state_for_tenant(dialect: str) -> sa.Select[Any]:
+def _state_for_tenant(dialect: str, *, is_shared: bool) -> sa.Select[Any]:
     """Return the state, and whether row-level security may hide what a tenant holds: ``reference`` is not NULL then.
 
     It is there whatever the tables hold, and tells for which tenant the transaction works instead.
+
+    Args:
+        dialect: of the database.
+        is_shared: whether others run SQL on the connection too, and may have left temporary tables. The store's own
+            runs none but ours, and what looks for them would cost a quarter of the question.
     """
     if dialect != "postgresql":
         return _state()
     is_hidden = hides(_TENANT_ID, LICENSES.name, OVERRIDES.name)
+    if is_shared:
+        is_hidden = sa.or_(is_hidden, is_shadowed())
     instead = sa.case((is_hidden, sa.func.coalesce(current_tenant(), sa.literal_column("''"))))
     rows = _tagged(
         Kind.STATE, key=STATE.c.key, reference=instead, document=_text(STATE.c.value), number=STATE.c.version
@@ -267,13 +274,16 @@ def _place_of_replica() -> sa.Select[Any]:
     return _place(lsn, sa.func.to_hex(sa.func.greatest(*timelines)), process)
 
 
+def _held(dialect: str, *, is_shared: bool) -> sa.CompoundSelect[Any]:
+    return sa.union_all(_state_for_tenant(dialect, is_shared=is_shared), _licenses(dialect), _overrides(dialect))
+
+
 #: The whole catalogue and its version.
 CATALOG = sa.union_all(_state(), _features(), _tiers(), _grants())
-#: By dialect: what one tenant holds, and the version of the catalogue.
-TENANT = {
-    dialect: sa.union_all(_state_for_tenant(dialect), _licenses(dialect), _overrides(dialect))
-    for dialect in ("sqlite", "postgresql")
-}
+#: By dialect: what one tenant holds, and the version of the catalogue, on connections of the store's own.
+TENANT = {dialect: _held(dialect, is_shared=False) for dialect in ("sqlite", "postgresql")}
+#: The same on connections that others use too.
+TENANT_FOR_SESSION = {dialect: _held(dialect, is_shared=True) for dialect in ("sqlite", "postgresql")}
 #: On PostgreSQL, of a primary and of a replica: where the server stands, and what one tenant holds. The place comes
 #: first, because a primary that reads a table may tidy it, which it writes to the log.
 TENANT_ON_PRIMARY: sa.CompoundSelect[Any] = sa.union_all(_place_of_primary(), *TENANT["postgresql"].selects)
@@ -281,7 +291,7 @@ TENANT_ON_REPLICA: sa.CompoundSelect[Any] = sa.union_all(_place_of_replica(), *T
 #: By dialect: what one tenant holds, with all of the catalogue that can matter to it.
 EVERYTHING = {
     dialect: sa.union_all(
-        _state_for_tenant(dialect),
+        _state_for_tenant(dialect, is_shared=True),
         _features(),
         _tiers(),
         _grants_of_held_tiers(dialect),
