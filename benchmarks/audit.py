@@ -11,6 +11,7 @@ both cases. All begin with the same dicts.
 from __future__ import annotations
 
 import argparse
+import json
 import sqlite3
 import tempfile
 import time
@@ -24,7 +25,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
+from sqlmodel import SQLModel
 
+from benchmarks import audit_orm
 from benchmarks.audit_floor import Floor, floor, value_of
 from benchmarks.common import RESULTS, median, percentile, save, server, show, stamp
 from benchmarks.rounds import goal, goal_cells, ratio
@@ -41,6 +44,7 @@ BULK = {"sqlite": 1.6, "postgresql": 3.5}
 SINGLE = {"sqlite": 1.6, "postgresql": 2.8}
 LIST_MS = 5.0
 _FEATURES, _TENANTS = 1000, 10_000
+_TABLE = SQLModel.metadata.tables["tenant_feature_override"]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -60,12 +64,21 @@ def main(arguments: list[str] | None = None) -> None:
     for label, place in _places(chosen.only, chosen.versions):
         with place() as url:
             found.append({"label": label, **_measured(url, chosen)})
-    save("audit", {"stamp": stamped, "entries": chosen.entries, "rows": chosen.rows, "databases": found}, chosen.out)
+    save("audit", {"stamp": stamped, "databases": _with_stored(found, chosen.out / "audit.json")}, chosen.out)
     for part in chosen.part:
         rows = [[each["label"], *cells] for each in found for cells in _cells(part, each[part])]
         show(part, ("database", "way", "a second or ms", "x floor"), rows)
     goals = [goal_cells(each[part]["goal"]) for each in found for part in chosen.part]
     show("goals", ("", "measured", "goal", ""), goals)
+
+
+def _with_stored(found: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
+    """Return what was found, with the parts and databases that were measured before: ten million rows take long."""
+    stored = json.loads(path.read_text("utf-8"))["databases"] if path.exists() else []
+    every = {each["label"]: each for each in stored}
+    for each in found:
+        every[each["label"]] = {**every.get(each["label"], {}), **each}
+    return list(every.values())
 
 
 def _measured(url: str, chosen: argparse.Namespace) -> dict[str, Any]:
@@ -101,6 +114,7 @@ def _bulk(engine: Engine, driver: Floor, count: int, rounds: int) -> dict[str, A
                 seconds[way].append(one)
     measured = ratio(seconds["record_all"], seconds["floor"])
     return {
+        "entries": count,
         "seconds": seconds,
         "rows_per_s": {way: count / median(each) for way, each in seconds.items()},
         "ratio": measured,
@@ -135,8 +149,11 @@ def _single(engine: Engine, driver: Floor, count: int) -> dict[str, Any]:
     _one_override(engine)
     ways: dict[str, Callable[[int], None]] = {
         "floor": driver.change,
+        "ORM, nothing recorded": lambda value: audit_orm.change(engine, value),
+        "ORM, an entry added": lambda value: audit_orm.change_and_add(engine, value),
         "object": lambda value: _set_object(engine, value),
-        "statement": lambda value: _run_statement(engine, value),
+        "statement": lambda value: _run_statement(engine, TenantFeatureOverride, value),
+        "statement of the table": lambda value: _run_statement(engine, _TABLE, value),
         "Registry": lambda value: _call_registry(engine, value),
     }
     seconds: dict[str, list[float]] = {way: [] for way in ways}
@@ -174,10 +191,11 @@ def _set_object(engine: Engine, value: int) -> None:
         session.commit()
 
 
-def _run_statement(engine: Engine, value: int) -> None:
-    of_one = (TenantFeatureOverride.tenant_id == "t1", TenantFeatureOverride.feature_key == "a.b")
+def _run_statement(engine: Engine, changed: Any, value: int) -> None:
+    column = getattr(changed, "c", changed)
+    statement = sa.update(changed).where(column.tenant_id == "t1", column.feature_key == "a.b")
     with _session(engine) as session:
-        session.execute(sa.update(TenantFeatureOverride).where(*of_one).values(feature_value=value_of(value)))  # type: ignore[arg-type]
+        session.execute(statement.values(feature_value=value_of(value)))
         session.commit()
 
 

@@ -39,6 +39,7 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
         "sqlite-statements": _statements(sqlite["modes"]["delete"]["slowest_statements"]),
         "rotation": _rotation(stored["rotation"]["databases"]),
         "history": _history(stored["audit"]["databases"]),
+        "partition": _partition(stored["audit_partition"]["servers"]),
         "versions": _versions(stored),
         **decision_tables.tables(stored),
     }
@@ -167,20 +168,39 @@ def _rotation(databases: list[dict[str, Any]]) -> str:
 def _history(databases: list[dict[str, Any]]) -> str:
     rows = []
     for each in databases:
-        bulk, single, listed = each["bulk"], each["single"], each["list"]
-        floors = bulk["rows_per_s"]["floor"], single["ms"]["floor"]
-        found = (
-            ("many entries, a second", f"{floors[0]:,.0f}", f"{bulk['rows_per_s']['record_all']:,.0f}", bulk["goal"]),
-            ("one change: an object", f"{floors[1]:.2f} ms", f"{single['ms']['object']:.2f} ms", single["goal"]),
-            ("one change: a statement", f"{floors[1]:.2f} ms", f"{single['ms']['statement']:.2f} ms", None),
-            ("one change: Registry", f"{floors[1]:.2f} ms", f"{single['ms']['Registry']:.2f} ms", None),
-            (f"50 of {listed['rows']:,}, 95th percentile", "", f"{listed['ms']['p95']:.2f} ms", listed["goal"]),
-        )
-        rows += [
-            [each["label"], what, floor, ours, *(goal_cells(goal)[1:] if goal else ["", "", ""])]
-            for what, floor, ours, goal in found
+        bulk, listed = each["bulk"], each["list"]
+        a_second = [f"{bulk['rows_per_s'][way]:,.0f}" for way in ("floor", "record_all")]
+        found = [
+            ["many entries, a second", *a_second, *goal_cells(bulk["goal"])[1:]],
+            *_single(each["single"]),
+            [
+                f"50 of {listed['rows']:,}, 95th percentile",
+                "",
+                f"{listed['ms']['p95']:.2f} ms",
+                *goal_cells(listed["goal"])[1:],
+            ],
         ]
+        rows += [[each["label"], *cells] for cells in found]
     return _markdown(("database", "what", "floor", "ours", "measured", "goal", ""), rows)
+
+
+def _single(found: dict[str, Any]) -> list[list[str]]:
+    ms = {way: f"{each:.2f} ms" for way, each in found["ms"].items()}
+    floor = ms.pop("floor")
+    measured = {way: [f"{found['ratios'][way]:.2f}x", "", ""] for way in ms} | {"object": goal_cells(found["goal"])[1:]}
+    return [[f"one change: {way}", floor, ms[way], *measured[way]] for way in ms]
+
+
+def _partition(servers: list[dict[str, Any]]) -> str:
+    rows = []
+    for each in servers:
+        rounds = each["rounds"]
+        stalls = [f"{max(one[name] for one in rounds):.1f} ms" for name in ("upgrade_stall_ms", "downgrade_stall_ms")]
+        took = [f"{median([one[name] for one in rounds]):.2f} s" for name in ("upgrade_s", "downgrade_s")]
+        kept = "all" if all(one["nothing_lost"] for one in rounds) else "**not all**"
+        rows.append([f"PostgreSQL {each['version']}", took[0], stalls[0], took[1], stalls[1], kept])
+    heads = ("database", "upgrade", "longest stall", "downgrade", "longest stall", "rows there")
+    return _markdown(heads, rows)
 
 
 def _versions(stored: dict[str, Any]) -> str:

@@ -196,6 +196,26 @@ def test_a_statement_is_narrowed_to_what_was_read(session: Session) -> None:
     ]
 
 
+def test_a_statement_may_name_its_row_by_the_primary_key(session: Session) -> None:
+    """With parameters or without, with more conditions, of the ORM or of the table; and where the row is not there."""
+    of_acme = (TenantLicense.tenant_id == "acme", TenantLicense.license_key == sa.bindparam("key"))
+    statement = sa.update(TenantLicense).where(*of_acme).values(is_active=False)
+    assert session.execute(statement, {"key": "other"}).rowcount == 0  # type: ignore[attr-defined]
+    assert session.execute(statement.where(TenantLicense.is_active.is_(False)), {"key": "main"}).rowcount == 0  # type: ignore[attr-defined]
+    assert session.execute(statement, {"key": "main"}).rowcount == 1  # type: ignore[attr-defined]
+    table = TenantLicense.__table__  # type: ignore[attr-defined]  # made by the metaclass
+    session.execute(sa.delete(table).where(table.c.tenant_id == "acme", table.c.license_key == "main"))
+    session.commit()
+    assert [entry[1:3] for entry in said(session)] == [("acme/main", "updated"), ("acme/main", "deleted")]
+
+
+def test_a_statement_does_not_give_a_row_another_primary_key(session: Session) -> None:
+    with pytest.raises(Unrecordable, match="primary key"):
+        session.execute(sa.update(TenantLicense).where(TenantLicense.tenant_id == "acme").values(tenant_id="zeta"))
+    session.commit()
+    assert said(session) == []
+
+
 def test_rows_that_are_given_back_are_those_of_the_statement(session: Session) -> None:
     made = session.scalars(sa.insert(LicenseTier).returning(LicenseTier), [{"tier_key": "new", "name": "New"}]).one()
     assert made.tier_key == "new"

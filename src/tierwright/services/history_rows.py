@@ -28,6 +28,7 @@ from tierwright.types import uuid7
 T = TypeVar("T")
 #: What each entry has of its own, in the order of :func:`_own` and of the table; the rest is the same for all.
 _OWN = ("id", "entity_type", "entity_id", "tenant_id", "feature_key", "action", "old_value", "new_value")
+_DOCUMENTS = ("old_value", "new_value")
 _HISTORY = SQLModel.metadata.tables["feature_audit_log"]
 _SHARED = tuple(column.name for column in _HISTORY.c if column.name not in _OWN)
 _PAGE = 1000
@@ -46,7 +47,7 @@ def insert_entries(connection: Connection, shared: Mapping[str, Any], entries: I
     Returns:
         How many there were.
     """
-    write = _as_document if connection.dialect.name == "postgresql" else _as_rows
+    write = _to_postgresql if connection.dialect.name == "postgresql" else _as_rows
     return sum(write(connection, shared, page) for page in _pages(entries, _PAGE))
 
 
@@ -77,6 +78,24 @@ def _own(entry: Mapping[str, Any]) -> tuple[Any, ...]:
         entry.get("old"),
         entry.get("new"),
     )
+
+
+def _to_postgresql(connection: Connection, shared: Mapping[str, Any], page: Sequence[Mapping[str, Any]]) -> int:
+    return (_as_document if len(page) > 1 else _as_row)(connection, shared, page)
+
+
+def _as_row(connection: Connection, shared: Mapping[str, Any], page: Sequence[Mapping[str, Any]]) -> int:
+    own = dict(zip(_OWN, _own(page[0]), strict=True))
+    documents = {name: _text(own[name]) for name in _DOCUMENTS}
+    connection.execute(_row(), {**dict.fromkeys(_SHARED), **shared, **own, **documents})
+    return 1
+
+
+@cache
+def _row() -> sa.Insert:
+    documents = {name: sa.cast(sa.bindparam(name, type_=sa.Text()), JSONB()) for name in _DOCUMENTS}
+    plain = {column.name: sa.bindparam(column.name, type_=column.type) for column in _HISTORY.c}
+    return sa.insert(_HISTORY).values({**plain, **documents})
 
 
 def _as_document(connection: Connection, shared: Mapping[str, Any], page: Sequence[Mapping[str, Any]]) -> int:

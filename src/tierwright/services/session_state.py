@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session, SessionTransaction, object_session
 
@@ -39,6 +40,8 @@ _OWN = "tierwright.own"
 _VIEWS = "tierwright.views"
 _COMMITTED = "tierwright.committed"
 _NO_ENTRIES: dict[str, Any] = {}
+_WORDS: Any = sa.func.unnest(sa.bindparam("words", type_=postgresql.ARRAY(sa.Text()))).column_valued("word")
+_NOTIFY = sa.select(sa.func.pg_notify(CHANNEL, _WORDS))
 #: Decisions do not change with the history, nor with our own counters.
 _SILENT = {"feature_audit_log", "tierwright_state"}
 
@@ -155,8 +158,7 @@ def before_commit(session: Session) -> None:
         return
     connection = connection_of(session)
     if connection.dialect.name == "postgresql":
-        for word in _announced(written):
-            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, word)))
+        connection.execute(_NOTIFY, {"words": list(_announced(written))})
 
 
 def after_commit(session: Session) -> None:

@@ -18,6 +18,7 @@ from tierwright.services.catalog_version import lock_file
 from tierwright.services.key_lists.checking import refuse_bad_lists
 from tierwright.services.recording.described import DESCRIBED, Described, Identity, Seen
 from tierwright.services.recording.flushes import grants_of
+from tierwright.services.recording.named_rows import named_row
 from tierwright.services.recording.written_lists import lists_changed, lists_made, values_of
 from tierwright.types import uuid7
 
@@ -105,6 +106,7 @@ def _identity(described: Described, row: Mapping[str, Any]) -> tuple[Any, ...]:
 def _changing(state: ORMExecuteState, described: Described) -> Run:
     statement: Any = state.statement
     if not state.is_executemany:
+        _refuse_new_key(described, statement)
         return lambda: _run_narrowed(state, described)
     if not state.is_orm_statement or statement.whereclause is not None or not isinstance(statement, sa.Update):
         raise _refused(described, "it is run for many parameters; update by primary key: execute(update(Model), rows)")
@@ -118,17 +120,24 @@ def _run_narrowed(state: ORMExecuteState, described: Described) -> Result[Any]:
     statement: Any = state.statement
     if state.is_orm_statement and state.session.autoflush:
         state.session.flush()  # what SQLAlchemy would do next; what is pending has its own entries
+    connection = _connection(state)
+    lock_file(connection)
+    identity = named_row(described, statement, state.parameters)
+    before = _matching(connection, state, described) if identity is None else described.locked_one(connection, identity)
+    refuse_bad_lists(connection, lists_changed(state, described, before))
+    if identity is None or not before:
+        statement = statement.where(described.is_one_of([_key(described, seen) for seen in before]))
+    return _recorded(state, described, before, statement)
+
+
+def _matching(connection: Connection, state: ORMExecuteState, described: Described) -> list[Seen]:
+    statement: Any = state.statement
     where = described.select().select_from(described.table)
     if statement.whereclause is not None:
         where = where.where(statement.whereclause)
-    connection = _connection(state)
-    lock_file(connection)
     before = described.locked(connection, where.limit(MOST_ROWS + 1), state.parameters)
     _refuse_many(described, len(before))
-    refuse_bad_lists(connection, lists_changed(state, described, before))
-    return _recorded(
-        state, described, before, statement.where(described.is_one_of([_key(described, seen) for seen in before]))
-    )
+    return before
 
 
 def _run_by_key(state: ORMExecuteState, described: Described, identities: list[tuple[Any, ...]]) -> Result[Any]:
@@ -165,6 +174,14 @@ def _key(described: Described, seen: Seen) -> tuple[Any, ...]:
 
 def _connection(state: ORMExecuteState) -> Connection:
     return state.session.connection(bind_arguments=dict(state.bind_arguments))
+
+
+def _refuse_new_key(described: Described, statement: Any) -> None:
+    """Refuse what would give a row another primary key: it could not be found again to tell how it is."""
+    if isinstance(statement, sa.Update):
+        given = {getattr(name, "key", name) for name, _ in values_of(statement)}
+        if not given.isdisjoint(column.name for column in described.primary_key()):
+            raise _refused(described, "it changes a primary key; delete the row, and insert the other one")
 
 
 def _refuse_many(described: Described, count: int) -> None:
