@@ -184,6 +184,23 @@ def test_the_compiled_snapshot_decides_as_the_reference_does_at_every_moment(cas
         assert found.until == min((moment for moment in boundaries if moment > at), default=None)
 
 
+@pytest.mark.no_cover
+@settings(max_examples=100, deadline=None)
+@given(cases(), st.sets(st.sampled_from([*KEYS, "f.unknown"])))
+def test_the_snapshot_around_some_features_decides_them_as_the_whole_does(case, keys):
+    features, tiers, licenses, overrides = case
+    whole = CatalogSnapshot(features, tiers)
+    part = whole.around(keys)
+    assert keys & whole.features.keys() <= part.features.keys()
+    expected = whole.resolve(licenses, overrides, NOW).all()
+    assert part.resolve(licenses, overrides, NOW).all() == {key: expected[key] for key in part.features}
+    # Nor does a change of theirs reach any other feature.
+    denied = [Override(key, Grant(False), None, None) for key in keys]
+    rest = [override for override in overrides if override.feature_key not in keys]
+    changed = whole.resolve(licenses, [*rest, *denied], NOW).all()
+    assert {key for key in expected if changed[key] != expected[key]} <= part.features.keys()
+
+
 # --- rules, one by one -------------------------------------------------------------------------------------------
 
 

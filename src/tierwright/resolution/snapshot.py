@@ -116,6 +116,15 @@ class CatalogSnapshot:
             }
         )
 
+    def around(self, keys: Set[str]) -> CatalogSnapshot:
+        """Return the snapshot of some features and all that they are linked with: nothing else can change with them.
+
+        Args:
+            keys: features of the registry; others are left out.
+        """
+        wanted = keys | self.graph.linked(keys)
+        return CatalogSnapshot([self.features[key] for key in self.features.keys() & wanted], self.tiers.values())
+
     def strongest_first(self, tier_ids: Iterable[Hashable]) -> tuple[Hashable, ...]:
         """Return the tiers among ``tier_ids`` in the order in which they are asked; unknown ones are left out."""
         known = {tier_id for tier_id in tier_ids if tier_id in self.tiers}

@@ -27,7 +27,7 @@ class Effects:
     Attributes:
         tenant_id: the tenant.
         written: the overrides, the one that was asked for first.
-        pairs: the decisions before and after it, at each moment, as they are.
+        pairs: the decisions before and after it, at each moment, as they are; of features that it can change.
         conflicts: the features that would exclude each other, were none switched off, each with its partners.
     """
 
@@ -74,14 +74,15 @@ def effects_of(connection: Connection, tenant_id: str, written: Sequence[Overrid
     """
     catalog, facts = read_everything(connection, tenant_id)
     own = {override.feature_key for override in written}
+    snapshot = catalog.snapshot.around(own)
     rest = [override for override in facts.overrides if override.feature_key not in own]
     moments = _moments(facts, written[0])
     changed = replace(facts, overrides=(*rest, *written))
     return Effects(
         tenant_id,
         written,
-        [_pair(catalog.snapshot, facts, changed, at) for at in moments],
-        _conflicts([_pair(_awake(catalog.snapshot), facts, changed, at) for at in moments], own),
+        [_pair(snapshot, facts, changed, at) for at in moments],
+        _conflicts([_pair(_awake(snapshot), facts, changed, at) for at in moments], own),
     )
 
 
@@ -93,7 +94,8 @@ def removal_warnings(connection: Connection, tenant_id: str, feature_key: str, n
         return ()
     rest = tuple(override for override in facts.overrides if override.feature_key != feature_key)
     moments = _moments(facts, removed._replace(starts_at=max(now, removed.starts_at or now)))
-    pairs = [_pair(catalog.snapshot, facts, replace(facts, overrides=rest), at) for at in moments]
+    snapshot = catalog.snapshot.around({feature_key})
+    pairs = [_pair(snapshot, facts, replace(facts, overrides=rest), at) for at in moments]
     return tuple(dict.fromkeys(sentence for pair in pairs for sentence in _losses(*pair, own=set())))
 
 
