@@ -219,10 +219,10 @@ def _list(engine: Engine, rows: int) -> dict[str, Any]:
         there = session.connection().exec_driver_sql("SELECT count(*) FROM feature_audit_log").scalar_one()
     start = utc_now() - timedelta(days=300)
     for begin in range(there, rows, 100_000):
-        size = min(100_000, rows - begin)
-        journal_entries = _entries(begin, size)
         with Session(engine) as session:
-            _backdated(session, journal_entries, start + timedelta(days=300) * (begin / rows))
+            for first in range(begin, min(begin + 100_000, rows), 1000):
+                size = min(1000, rows - first)
+                _backdated(session, _entries(first, size), start + timedelta(days=300) * (first / rows))
             session.commit()
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("ANALYZE")

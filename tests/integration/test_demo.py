@@ -148,7 +148,7 @@ def test_a_plan_without_its_index_fails_the_demo(database_url: str, monkeypatch:
     assert f"Not every plan uses its index: {INDEXES[1]}" in printed(console)
 
 
-@pytest.mark.parametrize("postgresql_engine", [SERVER], indirect=True)
+@pytest.mark.parametrize("postgresql_kind", [SERVER], indirect=True)
 def test_a_schema_can_be_named(postgresql_engine: Engine) -> None:
     with postgresql_engine.begin() as connection:
         connection.execute(sa.schema.CreateSchema("demo"))

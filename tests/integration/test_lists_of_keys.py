@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import Session, SQLModel
 
-from tests.conftest import DATABASES
+from tests.conftest import SERVERS
 from tests.support.registry import ON, everything, feature, history, seed, writer
 from tierwright import Entitlements
 from tierwright.doctor import examine
@@ -234,7 +234,7 @@ def test_on_a_connection_that_commits_by_itself_lists_are_refused(migrated_engin
     assert found == {"a.one", "a.two", "a.plain", "a.spare", "b.empty"}
 
 
-@pytest.mark.parametrize("database_kind", [DATABASES[-1]], indirect=True)
+@pytest.mark.parametrize("database_kind", [SERVERS[-1]], indirect=True)
 def test_two_halves_of_a_circle_are_not_both_written(session: Session, migrated_engine: Engine) -> None:
     """A row waits for the lock of the catalogue before it is written, and what follows sees what came first."""
     the(session, "feature", "a.spare").depends_on = ["a.plain"]

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Engine
 
-from tests.conftest import DATABASES, POSTGRES, _fresh, host_engine
+from tests.conftest import POSTGRES, SERVERS, _fresh, host_engine
 from tierwright.testing.suite import *  # noqa: F403
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(scope="module", params=["sqlite", *SERVERS])
 def tierwright_engine(
     request: pytest.FixtureRequest, migrated_templates: Any, tmp_path_factory: pytest.TempPathFactory, servers: Any
 ) -> Iterator[Engine]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
-from tests.conftest import POSTGRES
+from tests.conftest import POSTGRES, SERVERS
 from tests.integration.test_store import statements, wait_until
 from tests.support import catalogue
 from tests.support.apart import Apart, apart
@@ -26,7 +26,7 @@ from tierwright.errors import EntitlementsUnavailable
 FOR_EVER = {"poll_interval": 1000.0, "background": False, "timeout": 30.0}
 
 
-@pytest.fixture(scope="module", params=list(POSTGRES))
+@pytest.fixture(scope="module", params=SERVERS)
 def place(request: pytest.FixtureRequest, servers: Any, migrated_templates: Any) -> Iterator[Apart]:
     version, schema = POSTGRES[request.param]
     with apart(servers(version), migrated_templates(request.param), schema) as made:

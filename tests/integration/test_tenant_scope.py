@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlmodel import Session
 
-from tests.conftest import POSTGRES
+from tests.conftest import POSTGRES, SERVERS
 from tests.support.apart import TABLES, Apart, apart, setting, stock
 from tests.support.pooler import Pooler
 from tests.support.registry import ON, writer
@@ -41,7 +41,7 @@ from tierwright.testing.ground import async_engine_for
 from tierwright.types import utc_now
 
 
-@pytest.fixture(scope="module", params=list(POSTGRES))
+@pytest.fixture(scope="module", params=SERVERS)
 def place(request: pytest.FixtureRequest, servers: Any, migrated_templates: Any) -> Iterator[Apart]:
     version, schema = POSTGRES[request.param]
     with apart(servers(version), migrated_templates(request.param), schema) as made:

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import sessionmaker
 from sqlmodel import Session
 
-from tests.conftest import DATABASES
+from tests.conftest import SERVERS
 from tests.support.registry import OFF, ON, everything, history, integer, seed, tier, writer
 from tierwright import Entitlements, SnapshotStore, catalog
 from tierwright.audit import tenant_history
@@ -360,7 +360,7 @@ move_tenants(sessionmaker(migration_engine(sys.argv[1])), "pro", "plus", batch_s
 """
 
 
-@pytest.mark.parametrize("database_kind", [DATABASES[0], DATABASES[-1]], indirect=True)
+@pytest.mark.parametrize("database_kind", ["sqlite", SERVERS[-1]], indirect=True)
 def test_a_move_that_is_killed_loses_nothing(session: Session, registry: Registry, migrated_url: str) -> None:
     for number in range(4):
         registry.licenses.assign(f"t{number}", "pro")

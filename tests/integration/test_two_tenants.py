@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import Connection, Engine
 
-from tests.conftest import POSTGRES
+from tests.conftest import POSTGRES, SERVERS
 from tests.support import rows
 from tests.support.apart import TABLES, Apart, apart, rows_of, setting, stock
 from tests.support.raw_sql import FORGED, Statement, statements
@@ -28,7 +28,7 @@ def examples(how_many: int) -> Callable[[Any], Any]:
     return settings(max_examples=how_many, deadline=None, suppress_health_check=slow, database=None)
 
 
-@pytest.fixture(scope="module", params=list(POSTGRES))
+@pytest.fixture(scope="module", params=SERVERS)
 def place(request: pytest.FixtureRequest, servers: Any, migrated_templates: Any) -> Iterator[Apart]:
     version, schema = POSTGRES[request.param]
     with apart(servers(version), migrated_templates(request.param), schema) as made:

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
-from tests.conftest import POSTGRES
+from tests.conftest import CHAIN_SERVERS
 from tests.migration import support
 from tests.migration.support import HEAD
 from tests.support import rows
@@ -27,7 +27,7 @@ from tierwright.migrations.dialects.postgresql_partitions import partitions
 LOG = "feature_audit_log"
 BEFORE = "a2b3c4d5e6f7"
 NOW = dt.datetime.now(dt.UTC)
-one_is_enough = pytest.mark.parametrize("postgresql_engine", list(POSTGRES)[-1:], indirect=True)
+one_is_enough = pytest.mark.parametrize("postgresql_kind", CHAIN_SERVERS[-1:], indirect=True)
 
 ADDITIONS = [
     "CREATE TABLE app_tenant (id VARCHAR(255) PRIMARY KEY)",
