@@ -5,7 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import audit, catalog, cold, decisions, migrate, plots, queries, rotation, tables
+from benchmarks import (
+    audit,
+    audit_partition,
+    catalog,
+    cold,
+    decisions,
+    migrate,
+    plots,
+    queries,
+    replica_lag,
+    rotation,
+    tables,
+)
 from benchmarks.common import RESULTS
 
 _QUICK = Path(__file__).parents[1] / "build" / "benchmarks"
@@ -18,6 +30,8 @@ _RUNS = {
     "catalog": catalog.main,
     "rotation": rotation.main,
     "audit": audit.main,
+    "audit_partition": audit_partition.main,
+    "replica_lag": replica_lag.main,
 }
 _QUICKLY = {
     "migrate": ["--rows", "20000", "--rounds", "2", "--versions", "18"],
@@ -26,6 +40,8 @@ _QUICKLY = {
     "cold": [*_SMALL, "--tenants", "800", "--rounds", "3", "--resolutions", "5", "--versions", "18"],
     "catalog": ["--quick"],
     "audit": ["--entries", "5000", "--rows", "100000", "--rounds", "2", "--singles", "50", "--versions", "18"],
+    "audit_partition": ["--rows", "20000", "--rounds", "1", "--versions", "18"],
+    "replica_lag": ["--lag", "1"],
     "rotation": ["--rows", "500", "--rounds", "2", "--versions", "18"],
 }
 

@@ -39,6 +39,7 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
         "sqlite-statements": _statements(sqlite["modes"]["delete"]["slowest_statements"]),
         "rotation": _rotation(stored["rotation"]["databases"]),
         "history": _history(stored["audit"]["databases"]),
+        "replica": _replica(stored["replica_lag"]),
         "partition": _partition(stored["audit_partition"]["servers"]),
         "versions": _versions(stored),
         **decision_tables.tables(stored),
@@ -201,6 +202,12 @@ def _partition(servers: list[dict[str, Any]]) -> str:
         rows.append([f"PostgreSQL {each['version']}", took[0], stalls[0], took[1], stalls[1], kept])
     heads = ("database", "upgrade", "longest stall", "downgrade", "longest stall", "rows there")
     return _markdown(heads, rows)
+
+
+def _replica(found: dict[str, Any]) -> str:
+    rows = [[who, f"{each['checks']:,}", str(each["granted"])] for who, each in found["sessions"].items()]
+    rows.append(["the replica itself", "", f"{found['replica_granted']:,}"])
+    return _markdown(("who asked", "checks after the revocation", "granted"), rows)
 
 
 def _versions(stored: dict[str, Any]) -> str:
