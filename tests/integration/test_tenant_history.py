@@ -18,12 +18,18 @@ from tests.support.registry import OFF, ON, feature, integer, seed, tier, writer
 from tierwright import Entitlements
 from tierwright.audit import Upkeep, maintain, tenant_history
 from tierwright.errors import InvalidInput, TierwrightError
-from tierwright.tables import FeatureRegistry, LicenseTier, TenantFeatureOverride
+from tierwright.tables import FeatureRegistry, LicenseTier, LicenseTierFeatures, TenantFeatureOverride, TenantLicense
 from tierwright.types import utc_now
 
 TABLES = SQLModel.metadata.tables
+LICENSE = sa.select(TenantLicense)
 KEYS = ["a.one", "a.two", "b.limit", "c.new"]
 TIERS = ["free", "pro", "max"]
+
+
+def live(session: Session, tier_key: str) -> LicenseTier:
+    """Return the tier with a key that is not deleted."""
+    return session.scalars(sa.select(LicenseTier).filter_by(tier_key=tier_key, deleted_at=None)).one()
 
 
 def one_write(registry: Any, session: Session, chance: random.Random) -> None:
@@ -55,6 +61,10 @@ def one_write(registry: Any, session: Session, chance: random.Random) -> None:
         lambda: session.execute(sa.update(LicenseTier).values(description=str(chance.random()))),
         lambda: session.execute(sa.delete(TenantFeatureOverride).where(sa.column("feature_key") == key)),
         lambda: session.execute(sa.update(FeatureRegistry).values(is_active=True)),
+        lambda: registry.tiers.delete(tier_key),
+        lambda: registry.tiers.undelete(tier_key, new_key=chance.choice([None, *TIERS])),
+        lambda: setattr(live(session, tier_key), "tier_key", chance.choice(TIERS)),
+        lambda: setattr(session.get(TenantFeatureOverride, (tenant, key)), "feature_key", chance.choice(KEYS)),
     ]
     chance.choice(writes)()
 
@@ -75,7 +85,7 @@ def test_every_decision_is_what_it_was_then(migrated_engine: Engine, seed_of_cha
             try:
                 one_write(registry, session, chance)
                 session.commit()
-            except (TierwrightError, AttributeError, TypeError):  # refused, or nothing there to set
+            except (TierwrightError, AttributeError, TypeError, sa.exc.IntegrityError, sa.exc.NoResultFound):  # refused, or nothing there to set
                 session.rollback()
             asked = Entitlements(session)
             known.append((utc_now(), *(dict(asked.evaluate_all(tenant)) for tenant in ("acme", "globex"))))
@@ -148,6 +158,80 @@ def test_what_the_history_does_not_explain_is_told(migrated_engine: Engine) -> N
         assert not found.is_proven
         assert [gap.partition(":")[0] for gap in found.gaps] == ["feature a.two", "licences"]
         assert tenant_history(session, "globex", utc_now()).gaps == found.gaps[:1]
+
+
+def test_what_is_called_otherwise_is_followed(migrated_engine: Engine) -> None:
+    """Past the services: keys that change, and rows of deleted tiers, whose key another tier has by then."""
+    with Session(migrated_engine) as session:
+        registry = writer(session)
+        seed(registry, "a.one", "a.two", pro={"a.one": ON}, free={})
+        known = []
+
+        def now() -> None:
+            session.commit()
+            known.append((utc_now(), dict(Entitlements(session).evaluate_all("acme"))))
+
+        registry.licenses.assign("acme", "pro")
+        registry.overrides.set("acme", "a.two", ON)
+        now()
+        live(session, "pro").tier_key = "plus"
+        now()
+        session.scalars(sa.select(LicenseTierFeatures)).one().license_tier_id = live(session, "free").id
+        now()
+        session.scalars(sa.select(LicenseTierFeatures)).one().license_tier_id = live(session, "plus").id
+        override, license = session.get(TenantFeatureOverride, ("acme", "a.two")), session.scalars(LICENSE).one()
+        assert override is not None
+        override.feature_key, license.license_key = "a.one", "other"
+        now()
+        registry.tiers.delete("plus")
+        registry.tiers.create(tier("plus"))
+        registry.tiers.grant("plus", {"a.two": ON})
+        registry.overrides.remove("acme", "a.one")
+        now()
+        session.scalars(LICENSE).one().license_tier_id = live(session, "plus").id
+        now()
+        deleted = session.scalars(sa.select(LicenseTier).where(sa.column("deleted_at").is_not(None))).one()
+        session.scalars(LICENSE).one().license_tier_id = deleted.id
+        now()
+        deleted.features[0].feature_value = OFF
+        now()
+        session.execute(sa.delete(TABLES["tenant_license"]))
+        session.delete(deleted)
+        now()
+        assert len({str(decisions) for _, decisions in known}) > 4, "much has changed"
+        for moment, decisions in known:
+            found = tenant_history(session, "acme", moment)
+            assert (found.gaps, dict(found.decisions)) == ((), decisions)
+
+
+def test_what_was_written_over_since_is_told_as_well(migrated_engine: Engine) -> None:
+    """An entry says how it was before; where that is not what the history has left, something is missing."""
+    with Session(migrated_engine) as session:
+        registry = writer(session)
+        seed(registry, "a.one")
+        registry.overrides.set("acme", "a.one", ON)
+        session.commit()
+        moments = [utc_now()]
+        override = TABLES["tenant_feature_override"]
+        session.connection().execute(sa.update(override).values(feature_value=OFF))  # as somebody in psql does
+        session.commit()
+        moments.append(utc_now())
+        registry.overrides.set("acme", "a.one", {"enabled": True, "value": True})
+        session.commit()
+        moments.append(utc_now())
+        session.execute(sa.delete(override))
+        session.commit()
+        session.connection().execute(sa.insert(override).values(tenant_id="acme", feature_key="a.one", feature_value=ON))
+        session.commit()
+        moments.append(utc_now())
+        session.execute(sa.delete(override))
+        session.commit()
+        moments.append(utc_now())
+        gaps = [tenant_history(session, "acme", moment).gaps for moment in moments]
+    assert [len(found) for found in gaps] == [1, 1, 0, 1, 0]
+    assert "feature_value had another value" in gaps[0][0]
+    assert "tenant_override acme/a.one" in gaps[0][0]
+    assert "it was there" in gaps[3][0]
 
 
 @pytest.mark.parametrize("at", [datetime(2026, 1, 1), datetime(9000, 1, 1, tzinfo=UTC)])

@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from tierwright.audit.archive_files import read_archive, verify_archive
 from tierwright.audit.archives import Archive, archives_needed
 from tierwright.audit.entries import HISTORY, SELECT_ENTRIES, AuditEntry
-from tierwright.audit.replay import CATALOGUE, Facts, Replay
+from tierwright.audit.replay import Replay, deleted_name
+from tierwright.audit.replayed_facts import CATALOGUE, Facts
 from tierwright.errors import InvalidInput
 from tierwright.resolution.decision import Decision
 from tierwright.services.reading import read_catalog, read_tenant
 from tierwright.services.session_state import connection_of
+from tierwright.services.statements import TIERS
 from tierwright.services.tenant_scope import require_all_tenants
 from tierwright.types import canonical_tenant_id, to_utc, utc_now
 
@@ -31,6 +34,7 @@ _LOG = HISTORY.c
 #: Who did it, and from where, may be erased; what proves a decision must not change with that.
 _PERSONAL = frozenset({"performed_by", "ip_address", "user_agent"})
 _FETCHED = 1000
+_ENDED = sa.select(TIERS.c.id, TIERS.c.deleted_at).where(TIERS.c.deleted_at.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +97,11 @@ def tenant_history(
     entries = _entries(connection, tenant_id, [read_archive(path) for path in given])
     later = _until(replay, entries, moment, proof)
     decisions = replay.decide(moment)
+    replay.doubt()
     replay.play(later)
     missing = [_missing(each) for each in archives_needed(connection) if each.sha256 not in given.values()]
-    gaps = (*missing, *dict.fromkeys(replay.gaps), *_unexplained(connection, tenant_id, replay))
+    told = dict.fromkeys((*replay.gaps, *replay.contradictions))
+    gaps = (*missing, *told, *_unexplained(connection, tenant_id, replay))
     return TenantHistory(tenant_id, moment, decisions, proof.rows, proof.digest.hexdigest(), gaps)
 
 
@@ -166,16 +172,20 @@ def _unexplained(connection: Connection, tenant_id: str, replay: Replay) -> list
 
 def _facts_there(connection: Connection, tenant_id: str) -> Facts:
     catalog, facts = read_catalog(connection).snapshot, read_tenant(connection, tenant_id)
-    keys = {tier.id: tier.key for tier in catalog.tiers.values()}
-    tiers = [replace(tier, id=tier.key, base_id=keys.get(tier.base_id)) for tier in catalog.tiers.values()]
-    licenses = [license._replace(tier_id=keys.get(license.tier_id)) for license in facts.licenses]
+    ended = {row.id.hex: row.deleted_at.isoformat() for row in connection.execute(_ENDED)}
+    names: dict[Any, str] = {}
+    for tier in catalog.tiers.values():
+        end = ended.get(str(tier.id).replace("-", ""))  # the catalogue has ids as the driver gives them
+        names[tier.id] = tier.key if end is None else deleted_name(tier.key, end)
+    tiers = [replace(tier, id=names[tier.id], base_id=names.get(tier.base_id)) for tier in catalog.tiers.values()]
+    licenses = [license._replace(tier_id=names.get(license.tier_id)) for license in facts.licenses]
     return Facts(list(catalog.features.values()), tiers, licenses, list(facts.overrides))
 
 
 def _comparable(facts: Facts) -> dict[str, Any]:
     return {
         **{f"feature {feature.key}": feature for feature in facts.features},
-        **{f"tier {tier.key}": replace(tier, grants=dict(tier.grants)) for tier in facts.tiers},
+        **{f"tier {tier.id}": replace(tier, grants=dict(tier.grants)) for tier in facts.tiers},
         "licences": Counter(facts.licenses),
         **{f"override of {override.feature_key}": override for override in facts.overrides},
     }

@@ -24,6 +24,8 @@ _CONFIGS = _tables["tenant_integration_configs"]
 _STAMPS = frozenset({"created_at", "updated_at"})
 #: What the probes write; no setting.
 _HEALTH = frozenset({"last_health_check", "health_status", "failure_count", "success_count"})
+#: Follows the key of a deleted tier where a row refers to it: another tier may have that key by now.
+GONE = " (deleted)"
 #: So many rows are asked for at once; SQLite takes 32,766 parameters, and a key has up to two columns.
 _CHUNK = 500
 
@@ -200,7 +202,8 @@ def _told(name: str, column: sa.Column[Any]) -> tuple[str, ColumnElement[Any]]:
     """Return how a column is told of: a tier by its key, contents as text, because they are only compared."""
     if name in ("base_tier_id", "license_tier_id"):
         tier = _tables["license_tier"].alias()
-        key = sa.select(tier.c.tier_key).where(tier.c.id == column).scalar_subquery()
+        named = sa.case((tier.c.deleted_at.is_(None), tier.c.tier_key), else_=tier.c.tier_key + GONE)
+        key = sa.select(named).where(tier.c.id == column).scalar_subquery()
         return ("base" if name == "base_tier_id" else "tier_key"), key
     return name, (sa.cast(column, sa.Text()) if column is _CONFIGS.c.config else column)
 
