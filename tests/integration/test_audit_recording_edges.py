@@ -14,12 +14,20 @@ from sqlalchemy.orm import sessionmaker
 from sqlmodel import Session
 
 from tests.support.asynchronous import run_async
-from tests.support.registry import feature, history, writer
+from tests.support.registry import OFF, feature, history, writer
 from tests.support.rows import fill, ident
 from tierwright.errors import AuditContextMissing, InvalidInput, Unrecordable
 from tierwright.services.audit import AuditContext, require_context
 from tierwright.services.recording import statements
-from tierwright.tables import FeatureAuditLog, FeatureRegistry, LicenseTier, TenantIntegrationConfig, TenantLicense
+from tierwright.tables import (
+    FeatureAuditLog,
+    FeatureRegistry,
+    LicenseTier,
+    LicenseTierFeatures,
+    TenantFeatureOverride,
+    TenantIntegrationConfig,
+    TenantLicense,
+)
 
 FEATURES = FeatureRegistry.__table__  # type: ignore[attr-defined]  # made by the metaclass
 
@@ -274,6 +282,146 @@ with Session(sa.create_engine(sys.argv[1])) as session:
     subprocess.run([sys.executable, "-c", script, url], check=True, timeout=60)
     with Session(filled) as session:
         assert [entry[1:3] for entry in said(session)] == [("ui.canvas", "updated"), ("new", "created")]
+
+
+def test_a_row_that_is_deleted_and_added_anew_was_changed(session: Session) -> None:
+    """SQLAlchemy makes one UPDATE of the two."""
+    session.delete(session.scalars(sa.select(TenantFeatureOverride)).one())
+    session.add(TenantFeatureOverride(tenant_id="acme", feature_key="ui.canvas", feature_value=OFF, reason="trial"))
+    session.commit()
+    changed = {"feature_value": {"enabled": True, "value": 5}}, {"feature_value": OFF}
+    assert [entry[1:] for entry in said(session)] == [("acme/ui.canvas", "updated", *changed)]
+
+
+def test_what_listeners_of_the_host_change_is_told_of(session: Session) -> None:
+    def stamp(_mapper: Any, _connection: Any, target: FeatureRegistry) -> None:
+        target.icon = "late"
+
+    def grant(session: Any, *_: Any) -> None:
+        for row in [row for row in session.new if isinstance(row, FeatureRegistry)]:
+            session.add(LicenseTierFeatures(license_tier_id=ident(12), feature_key=row.feature_key, feature_value=OFF))
+
+    sa.event.listen(FeatureRegistry, "before_update", stamp)
+    sa.event.listen(session, "before_flush", grant)
+    try:
+        row = canvas(session)
+        row.description = row.description  # nothing is modified, and SQLAlchemy looks all the same
+        writer(session).features.create(feature("a.one"))
+        session.commit()
+    finally:
+        sa.event.remove(FeatureRegistry, "before_update", stamp)
+    assert [entry[1:3] for entry in said(session)] == [
+        ("ui.canvas", "updated"),
+        ("a.one", "created"),
+        ("pro/a.one", "created"),
+    ]
+
+
+def test_a_class_of_the_host_on_a_table_of_ours_is_heard(session: Session) -> None:
+    base: Any = sa.orm.declarative_base()
+
+    class Mine(base):  # type: ignore[misc]  # made at run time
+        __table__ = FEATURES
+
+    session.scalars(sa.select(Mine).filter_by(feature_key="ui.canvas")).one().icon = "star"
+    session.flush()
+    session.add(Mine(**feature("a.one")))
+    session.commit()
+    session.delete(session.scalars(sa.select(Mine).filter_by(feature_key="a.one")).one())
+    session.commit()
+    assert [entry[1:3] for entry in said(session)] == [
+        ("ui.canvas", "updated"),
+        ("a.one", "created"),
+        ("a.one", "deleted"),
+    ]
+
+
+def test_what_writes_our_tables_in_disguise_is_refused(session: Session) -> None:
+    alias, overrides = sa.orm.aliased(FeatureRegistry), TenantFeatureOverride.__table__  # type: ignore[attr-defined]
+    reflected = sa.Table("feature_registry", sa.MetaData(), autoload_with=session.connection())
+    statements = [
+        sa.update(alias).values(icon="x"),
+        sa.update(FEATURES.alias("f")).values(icon="x"),
+        sa.update(reflected).values(icon="x"),
+        sa.delete(sa.table("tenant_feature_override")),
+        sa.update(overrides).values(feature_key="int.slack"),
+        sa.update(TenantLicense).values({TenantLicense.license_key: "x"}),
+    ]
+    if session.get_bind().dialect.name == "postgresql":
+        hidden = sa.update(FEATURES).values(icon="x").returning(FEATURES.c.id).cte()
+        statements += [
+            sa.select(hidden.c.id),
+            sa.select(sa.literal(1)).add_cte(hidden),
+            sa.select(LicenseTier).where(LicenseTier.id.in_(sa.select(hidden.c.id))),
+            sa.update(LicenseTier).values(rank=3).where(sa.exists(sa.select(hidden.c.id))),
+        ]
+    for statement in statements:
+        with pytest.raises(Unrecordable):
+            session.execute(statement)
+    with pytest.raises(Unrecordable):
+        session.execute(sa.update(overrides), {"feature_key": "int.slack"})
+    session.commit()
+    assert said(session) == []
+    assert canvas(session).icon is None
+
+
+def test_a_flush_that_came_to_nothing_does_not_open_the_door(session: Session) -> None:
+    def refuse(*_: Any) -> None:
+        raise ValueError("not today")
+
+    sa.event.listen(session, "before_flush", refuse)
+    session.add(LicenseTier(tier_key="new", name="New"))
+    with pytest.raises(ValueError, match="today"):
+        session.flush()
+    sa.event.remove(session, "before_flush", refuse)
+    session.expunge_all()
+    with pytest.raises(Unrecordable):
+        session.bulk_update_mappings(LicenseTier, [{"id": ident(12), "name": "New"}])  # type: ignore[arg-type]
+
+
+#: A trigger of the host's that takes away what was inserted.
+SWALLOWS = {
+    "sqlite": [
+        "CREATE TRIGGER host AFTER INSERT ON license_tier BEGIN DELETE FROM license_tier WHERE id = new.id; END"
+    ],
+    "postgresql": [
+        "CREATE FUNCTION host() RETURNS trigger LANGUAGE plpgsql "
+        "AS 'BEGIN new.id := gen_random_uuid(); RETURN new; END'",
+        "CREATE TRIGGER host BEFORE INSERT ON license_tier FOR EACH ROW EXECUTE FUNCTION host()",
+    ],
+}
+
+
+def test_what_cannot_be_told_after_all_is_rolled_back(session: Session, filled: Engine) -> None:
+    with filled.begin() as connection:
+        for statement in SWALLOWS[filled.dialect.name]:
+            connection.exec_driver_sql(statement)
+    session.add(LicenseTier(tier_key="new", name="New"))
+    with pytest.raises(Unrecordable):
+        session.flush()
+    session.rollback()
+    canvas(session).icon = "star"
+    with pytest.raises(Unrecordable):
+        session.execute(sa.insert(LicenseTier), [{"tier_key": "new", "name": "New"}])
+    session.commit()  # as a host that goes on
+    assert said(session) == []
+    assert canvas(session).icon is None
+    assert session.scalars(sa.select(LicenseTier.tier_key).filter_by(name="New")).all() == []
+
+
+@pytest.mark.parametrize("level", ["default", "AUTOCOMMIT"])
+def test_a_context_is_asked_for_before_anything_is_written(filled: Engine, level: str) -> None:
+    engine = filled if level == "default" else filled.execution_options(isolation_level=level)
+    with Session(engine) as session:
+        require_context(session)
+        with pytest.raises(AuditContextMissing):
+            session.execute(sa.update(FeatureRegistry).values(icon="star"))
+        session.commit()  # as a host that goes on
+        canvas(session).icon = "star"
+        with pytest.raises(AuditContextMissing):
+            session.flush()
+        session.rollback()
+        assert canvas(session).icon is None
 
 
 def test_what_is_not_ours_is_not_looked_at(filled: Engine) -> None:

@@ -85,7 +85,13 @@ def test_every_decision_is_what_it_was_then(migrated_engine: Engine, seed_of_cha
             try:
                 one_write(registry, session, chance)
                 session.commit()
-            except (TierwrightError, AttributeError, TypeError, sa.exc.IntegrityError, sa.exc.NoResultFound):  # refused, or nothing there to set
+            except (
+                TierwrightError,
+                AttributeError,
+                TypeError,
+                sa.exc.IntegrityError,
+                sa.exc.NoResultFound,
+            ):  # refused, or nothing there to set
                 session.rollback()
             asked = Entitlements(session)
             known.append((utc_now(), *(dict(asked.evaluate_all(tenant)) for tenant in ("acme", "globex"))))
@@ -221,7 +227,9 @@ def test_what_was_written_over_since_is_told_as_well(migrated_engine: Engine) ->
         moments.append(utc_now())
         session.execute(sa.delete(override))
         session.commit()
-        session.connection().execute(sa.insert(override).values(tenant_id="acme", feature_key="a.one", feature_value=ON))
+        session.connection().execute(
+            sa.insert(override).values(tenant_id="acme", feature_key="a.one", feature_value=ON)
+        )
         session.commit()
         moments.append(utc_now())
         session.execute(sa.delete(override))

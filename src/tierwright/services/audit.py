@@ -44,7 +44,10 @@ class AuditContext:
     request_id: str | None = None
 
     def attach(self, session: Session | AsyncSession) -> None:
-        """Make this the context of all writes of ``session``, until another one is attached."""
+        """Make this the context of all writes of ``session``, until another one is attached.
+
+        Objects are written when they are flushed: flush what one actor has changed before you attach another.
+        """
         session.info[_INFO_KEY] = self
 
 
@@ -154,6 +157,19 @@ def require_context(sessions: Any) -> None:
         sessions.configure(info={**sessions.kw.get("info", {}), _REQUIRED: True})
     else:
         sessions.info[_REQUIRED] = True
+
+
+def check_context(session: Session) -> None:
+    """Refuse what a host is about to write itself, where :func:`note_all` would refuse to tell of it.
+
+    Raises:
+        AuditContextMissing, InvalidInput: as for :func:`note_all`.
+    """
+    context: AuditContext | None = session.info.get(_INFO_KEY)
+    if context is None and session.info.get(_REQUIRED):
+        raise _nobody()
+    if context is not None:
+        _entry(context, AuditEntity.CATALOG, "catalog", AuditAction.UPDATED)
 
 
 def note_all(session: Session, entries: Iterable[Mapping[str, Any]]) -> None:

@@ -9,21 +9,24 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from sqlalchemy.orm import Mapper, ORMExecuteState, Session, SessionTransaction
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session, SessionTransaction, UOWTransaction
 
 from tierwright.services import session_state
 from tierwright.services.catalog_version import bump_catalog, commits_by_itself
 from tierwright.services.key_lists.checking import refuse_by_itself
 from tierwright.services.recording import bulk_methods, flushes
+from tierwright.services.recording.disguises import refuse_hidden, written_table
 from tierwright.services.recording.statements import recorder
 from tierwright.services.session_state import after_commit as after_commit
 from tierwright.services.session_state import before_commit as before_commit
 
 
-def before_insert(_mapper: Mapper[Any], connection: Connection, target: Any) -> None:
-    """Take the lock of the catalogue before one of its rows is written."""
+def before_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+    """Take the lock of the catalogue before one of its rows is written, and note what it replaces."""
     refuse_by_itself(connection, target)
+    flushes.refuse_nobody(connection, target)
     session_state.before_row(connection, target)
+    flushes.replacing(mapper, connection, target)
 
 
 def after_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
@@ -35,6 +38,7 @@ def after_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> No
 def before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     """Take the lock, and note how the row is."""
     refuse_by_itself(connection, target)
+    flushes.refuse_nobody(connection, target)
     session_state.before_row(connection, target)
     flushes.changing(mapper, connection, target)
 
@@ -47,6 +51,7 @@ def after_update(_mapper: Mapper[Any], connection: Connection, target: Any) -> N
 def before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     """Take the lock, and note how the row was."""
     refuse_by_itself(connection, target, is_going=True)
+    flushes.refuse_nobody(connection, target)
     session_state.before_row(connection, target)
     flushes.changing(mapper, connection, target, is_going=True)
 
@@ -56,9 +61,10 @@ def after_delete(_mapper: Mapper[Any], connection: Connection, target: Any) -> N
     session_state.after_row(connection, target)
 
 
-def before_flush(session: Session, _context: object, _instances: object) -> None:
+def before_flush(session: Session, context: UOWTransaction, _instances: object) -> None:
     """Tell flushes from the methods that go past them."""
-    bulk_methods.flush_begins(session)
+    bulk_methods.flush_begins(session, context)
+    flushes.begun(session)
 
 
 def after_flush(session: Session, _context: object) -> None:
@@ -91,10 +97,11 @@ def do_orm_execute(state: ORMExecuteState) -> Any:
     Raises:
         Unrecordable: the history could not tell what it does; nothing was written.
     """
+    refuse_hidden(state)
     if not isinstance(state.statement, sa.Insert | sa.Update | sa.Delete):
         return None
-    table: Any = state.statement.table
-    if not session_state.is_told_of(table):
+    table = written_table(state)
+    if table is None:
         return None
     run = None if session_state.is_own_write(state.session) else recorder(state)
     if "tenant_id" in table.c:

@@ -10,7 +10,7 @@ from tierwright.tables.integration import (
     TenantIntegrationConfigInput,
 )
 from tierwright.tables.json_rules import check_json, check_value_document
-from tierwright.tables.listening import listen_to_rows, listen_to_sessions
+from tierwright.tables.listening import listen_to_mappers, listen_to_rows, listen_to_sessions
 from tierwright.tables.model import ModelInput, ModelRegistry
 from tierwright.tables.state import TierwrightState
 from tierwright.tables.tenant import (
@@ -64,7 +64,7 @@ __all__ = [
 ]
 
 # Not the history itself, nor the library's own counters: no decision changes with them.
-listen_to_rows(
+_TOLD_OF = (
     FeatureRegistry,
     LicenseTier,
     LicenseTierFeatures,
@@ -75,4 +75,6 @@ listen_to_rows(
     IntegrationRegistry,
     TenantIntegrationConfig,
 )
+listen_to_rows(*_TOLD_OF)
+listen_to_mappers(*_TOLD_OF)
 listen_to_sessions()

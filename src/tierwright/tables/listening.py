@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapper, Session
 
 from tierwright.tables.base import later
 
@@ -32,6 +32,18 @@ def listen_to_rows(*models: Any) -> None:
     for model in models:
         for name in _OF_ROWS:
             sa.event.listen(model, name, _answered(name), propagate=True)
+
+
+def listen_to_mappers(*models: Any) -> None:
+    """Have the flushes of other classes answered that a host maps to the tables of these."""
+    tables = {model.__table__ for model in models}
+    heard = [*models]
+
+    @sa.event.listens_for(Mapper, "after_mapper_constructed")
+    def listener(mapper: Mapper[Any], class_: type[Any]) -> None:
+        if not tables.isdisjoint(mapper.tables) and not issubclass(class_, tuple(heard)):
+            heard.append(class_)
+            listen_to_rows(class_)
 
 
 def listen_to_sessions() -> None:

@@ -75,12 +75,13 @@ def refuse_by_itself(connection: Connection, target: Any, *, is_going: bool = Fa
     Raises:
         TransactionMissing: the lists matter, and every statement is committed by itself.
     """
-    columns = LISTS.get(getattr(target, "__tablename__", ""))
+    state = sa.inspect(target)
+    name = next((table.name for table in state.mapper.tables if table.name in LISTS), "")
+    columns = LISTS.get(name)
     if columns is None or not commits_by_itself(connection):
         return
-    state = sa.inspect(target)
     changed = any(state.attrs[name].history.added not in ((), [[]]) for name in columns if name in state.attrs)
-    if changed or (is_going and target.__tablename__ == FEATURES):
+    if changed or (is_going and name == FEATURES):
         raise TransactionMissing(
             "Lists of feature keys are written on a connection that commits every statement by itself (AUTOCOMMIT).",
             remedy="Give the session an engine, or a connection, with transactions.",

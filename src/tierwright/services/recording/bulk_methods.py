@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import UnboundExecutionError
-from sqlalchemy.orm import Session, SessionTransaction, SessionTransactionOrigin
+from sqlalchemy.orm import Session, SessionTransaction, SessionTransactionOrigin, UOWTransaction
 
 from tierwright.errors import Unrecordable
 from tierwright.services.recording.described import DESCRIBED
@@ -22,9 +22,9 @@ _FLUSHES = "tierwright.flushes"
 _WATCHED = "tierwright.watched"
 
 
-def flush_begins(session: Session) -> None:
-    """Note that the next inner transaction is a flush."""
-    session.info[_FLUSHES] = True
+def flush_begins(session: Session, context: UOWTransaction) -> None:
+    """Note that the next inner transaction is a flush, unless it finds nothing to do or does not get so far."""
+    session.info[_FLUSHES] = context
 
 
 def flush_ends(session: Session) -> None:
@@ -34,7 +34,8 @@ def flush_ends(session: Session) -> None:
 
 def begun(session: Session, transaction: SessionTransaction) -> None:
     """Watch the connection while one of the methods is at work."""
-    if transaction.origin is not SessionTransactionOrigin.SUBTRANSACTION or _FLUSHES in session.info:
+    flush = session.info.get(_FLUSHES)
+    if transaction.origin is not SessionTransactionOrigin.SUBTRANSACTION or (flush is not None and flush.has_work):
         return
     try:
         connection = connection_of(session)

@@ -14,14 +14,16 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper, Session, object_session
 
-from tierwright.services.audit import note_all
-from tierwright.services.catalog_version import lock_file
+from tierwright.errors import Unrecordable
+from tierwright.services.audit import check_context, note_all
+from tierwright.services.catalog_version import commits_by_itself, lock_file
 from tierwright.services.key_lists.checking import refuse_bad_lists
 from tierwright.services.key_lists.rules import LISTS, Written
 from tierwright.services.recording.described import DESCRIBED, Described, Identity, Seen
-from tierwright.services.session_state import is_own_write
+from tierwright.services.session_state import is_own_write, is_told_of
 
 _TOUCHED = "tierwright.touched"
+_KNOWN = "tierwright.known"
 _GRANTS = DESCRIBED["license_tier_features"]
 #: A row before and after.
 Change = tuple[Seen | None, Seen | None]
@@ -38,6 +40,28 @@ class _Touched(NamedTuple):
     identity: tuple[Any, ...]
 
 
+def refuse_nobody(connection: Connection, target: Any) -> None:
+    """Refuse a row that would be committed before the history could say who wrote it (AUTOCOMMIT).
+
+    Raises:
+        AuditContextMissing, InvalidInput: as for :func:`tierwright.services.audit.check_context`.
+    """
+    session = _session_of(target)
+    if session is not None and commits_by_itself(connection):
+        check_context(session)
+
+
+def replacing(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+    """Note a row, as it is, that is deleted and added anew in one flush: SQLAlchemy updates it instead."""
+    session = _session_of(target)
+    if session is None:
+        return
+    there = session.identity_map.get(mapper.identity_key_from_instance(target))
+    if there is not None and there is not target:
+        identity = tuple(mapper.primary_key_from_instance(target))
+        _touch_locked(session, _described(mapper), connection, identity, target)
+
+
 def making(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     """Note that a row was inserted."""
     session = _session_of(target)
@@ -48,13 +72,11 @@ def making(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
 def changing(mapper: Mapper[Any], connection: Connection, target: Any, *, is_going: bool = False) -> None:
     """Note a row, as it is, that will be updated or deleted."""
     session = _session_of(target)
-    if session is None or not (is_going or session.is_modified(target, include_collections=False)):
-        return
+    if session is None:
+        return  # also where nothing is modified yet: a listener of the host's may come later
     described = _described(mapper)
     identity = sa.inspect(target).identity or tuple(mapper.primary_key_from_instance(target))
-    lock_file(connection)
-    for seen in described.locked_one(connection, identity):
-        _touch(session, _Touched(described, connection, seen, None if is_going else target, identity))
+    _touch_locked(session, described, connection, identity, None if is_going else target)
     if is_going and described.table.name == "license_tier":
         for touched in grants_of(connection, [identity]):
             _touch(session, _Touched(_GRANTS, connection, touched, None, _primary_key(touched)))
@@ -67,6 +89,7 @@ def flushed(session: Session) -> None:
         InvalidInput, WriteRefused: lists of feature keys break the catalogue; the flush is rolled back.
     """
     touched: list[_Touched] = session.info.pop(_TOUCHED, [])
+    session.info.pop(_KNOWN, None)
     groups: defaultdict[tuple[Described, Connection], list[_Touched]] = defaultdict(list)
     for each in touched:
         groups[each.described, each.connection].append(each)
@@ -85,6 +108,13 @@ def flushed(session: Session) -> None:
 def forget(session: Session) -> None:
     """Forget what a flush has done that was rolled back."""
     session.info.pop(_TOUCHED, None)
+    session.info.pop(_KNOWN, None)
+
+
+def begun(session: Session) -> None:
+    """Note what a service flushes; what listeners of the host add to that, the service does not know."""
+    if is_own_write(session):
+        session.info[_KNOWN] = set(map(id, (*session.new, *session.dirty, *session.deleted)))
 
 
 def grants_of(connection: Connection, tiers: list[tuple[Any, ...]]) -> list[Seen]:
@@ -110,6 +140,13 @@ def _changes(described: Described, connection: Connection, rows: list[_Touched])
     firsts: dict[Identity, Seen | None] = {}
     for key, before in wanted:
         firsts.setdefault(tuple(map(str, key)), before)  # an object may be written twice in one flush
+    lost = next((key for key, before in firsts.items() if before is None and key not in found), None)
+    if lost is not None:
+        raise Unrecordable(
+            f"A row of {described.table.name} was written, and is not there by its key.",
+            remedy="Look for a trigger that changes or drops it, or for row-level security that hides it.",
+            details={"table": described.table.name},
+        )
     return [(before, found.get(key)) for key, before in firsts.items()]
 
 
@@ -130,12 +167,24 @@ def _values(seen: Seen | None) -> Mapping[str, Any] | None:
 
 
 def _described(mapper: Mapper[Any]) -> Described:
-    return DESCRIBED[mapper.local_table.name]  # type: ignore[attr-defined]  # ours are tables
+    # A class of the host's may map a table of ours, beside others.
+    return next(DESCRIBED[table.name] for table in mapper.tables if is_told_of(table))
 
 
 def _session_of(target: Any) -> Session | None:
+    """Return the session whose history has to tell of an object; None where a service does."""
     session = object_session(target)
-    return None if session is None or is_own_write(session) else session
+    if session is None or (is_own_write(session) and id(target) in session.info.get(_KNOWN, ())):
+        return None
+    return session
+
+
+def _touch_locked(
+    session: Session, described: Described, connection: Connection, identity: tuple[Any, ...], target: Any
+) -> None:
+    lock_file(connection)
+    for seen in described.locked_one(connection, identity):
+        _touch(session, _Touched(described, connection, seen, target, identity))
 
 
 def _touch(session: Session, touched: _Touched) -> None:

@@ -5,7 +5,8 @@ An update or a delete is narrowed to the rows that were read, so that none chang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,10 +14,11 @@ from sqlalchemy.engine import Connection, Result
 from sqlalchemy.orm import ORMExecuteState
 
 from tierwright.errors import Unrecordable
-from tierwright.services.audit import note_all
+from tierwright.services.audit import check_context, note_all
 from tierwright.services.catalog_version import lock_file
 from tierwright.services.key_lists.checking import refuse_bad_lists
 from tierwright.services.recording.described import DESCRIBED, Described, Identity, Seen
+from tierwright.services.recording.disguises import plain_table
 from tierwright.services.recording.flushes import grants_of
 from tierwright.services.recording.named_rows import named_row
 from tierwright.services.recording.written_lists import lists_changed, lists_made, values_of
@@ -37,14 +39,25 @@ def recorder(state: ORMExecuteState) -> Run:
         Unrecordable: nobody could tell what it does.
     """
     described = _described(state)
+    check_context(state.session)  # afterwards the rows would be written, and the host could commit them
     if isinstance(state.statement, sa.Insert):
         return _inserting(state, described)
     return _changing(state, described)
 
 
+@contextmanager
+def _or_nothing(state: ORMExecuteState) -> Iterator[None]:
+    """Roll the transaction back, as a flush does, where what a statement did cannot be told."""
+    try:
+        yield
+    except BaseException:
+        state.session.rollback()
+        raise
+
+
 def _described(state: ORMExecuteState) -> Described:
     statement: Any = state.statement
-    described = DESCRIBED[statement.table.name]
+    described = DESCRIBED[plain_table(statement.table).name]
     if statement.table != described.table:  # not `is`: that of an ORM statement is annotated
         raise _refused(described, "it names a copy of the table")
     if "schema_translate_map" in state.execution_options:
@@ -79,9 +92,11 @@ def _inserting(state: ORMExecuteState, described: Described) -> Run:
             result = state.invoke_statement(params=missing)
         else:
             result = state.invoke_statement(statement=statement.values(**missing[0]) if missing[0] else statement)
-        connection = _connection(state)
-        found = described.read(connection, identities)
-        note_all(state.session, [entry for seen in found.values() for entry in described.changes(None, seen)])
+        with _or_nothing(state):
+            found = described.read(_connection(state), identities)
+            if len(found) < len(identities):
+                raise _refused(described, "a row is not there by its key: look for a trigger that changes or drops it")
+            note_all(state.session, [entry for seen in found.values() for entry in described.changes(None, seen)])
         return result
 
     return run
@@ -105,6 +120,10 @@ def _identity(described: Described, row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _changing(state: ORMExecuteState, described: Described) -> Run:
     statement: Any = state.statement
+    given = {} if state.is_executemany or isinstance(statement, sa.Delete) else state.parameters or {}
+    written = {getattr(name, "key", name) for name, _ in values_of(statement)}.union(given)
+    if not written.isdisjoint(column.name for column in described.primary_key()):
+        raise _refused(described, "it changes the primary key")
     if not state.is_executemany:
         _refuse_new_key(described, statement)
         return lambda: _run_narrowed(state, described)
@@ -156,9 +175,10 @@ def _recorded(state: ORMExecuteState, described: Described, before: list[Seen], 
     is_cascade = isinstance(statement, sa.Delete) and described.table.name == "license_tier"
     grants = grants_of(connection, keys) if is_cascade and keys else []
     result = state.invoke_statement(statement=statement)
-    entries = _entries(connection, described, before) + _entries(connection, _GRANTS, grants)
-    if entries:
-        note_all(state.session, entries)
+    with _or_nothing(state):
+        entries = _entries(connection, described, before) + _entries(connection, _GRANTS, grants)
+        if entries:
+            note_all(state.session, entries)
     return result
 
 

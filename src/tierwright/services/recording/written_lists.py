@@ -48,7 +48,7 @@ def lists_changed(state: ORMExecuteState, described: Described, before: Sequence
 def values_of(statement: Any) -> Iterable[tuple[Any, Any]]:
     """Return what a statement sets in values(), by column or by name."""
     # SQLAlchemy tells these by no public name; they are the same in 2.0 and 2.1.
-    return (getattr(statement, "_ordered_values", None) or (statement._values or {}).items()) or ()
+    return getattr(statement, "_ordered_values", None) or (getattr(statement, "_values", None) or {}).items()
 
 
 def _given(state: ORMExecuteState, described: Described) -> Any:

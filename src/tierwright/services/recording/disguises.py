@@ -1,0 +1,79 @@
+"""Statements that write our tables without looking like it: through copies of them, or inside of other statements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import UnboundExecutionError
+from sqlalchemy.orm import ORMExecuteState
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.selectable import AliasedReturnsRows
+
+from tierwright.errors import Unrecordable
+from tierwright.services.recording.described import DESCRIBED
+from tierwright.services.session_state import is_told_of
+from tierwright.services.statements import STATE
+
+
+def written_table(state: ORMExecuteState) -> sa.Table | None:
+    """Return the table of ours that a statement writes; None where it writes another one.
+
+    Raises:
+        Unrecordable: it writes one of ours, and not as ``tierwright.tables`` describes it.
+    """
+    statement: Any = state.statement
+    table = plain_table(statement.table)
+    if is_told_of(table):
+        return table  # type: ignore[no-any-return]  # it has the mark of ours
+    if getattr(table, "name", None) in DESCRIBED and getattr(table, "schema", None) is None and _is_with_ours(state):
+        raise _refused(table.name, "it describes the table in its own way, such as table() or a reflected one")
+    return None
+
+
+def refuse_hidden(state: ORMExecuteState) -> None:
+    """Refuse an INSERT, UPDATE or DELETE of ours in the WITH of a statement, which SQLite does not know.
+
+    Raises:
+        Unrecordable: there is one.
+    """
+    if state.is_column_load or state.is_relationship_load or _dialect_of(state) != "postgresql":
+        return
+    statement: Any = state.statement
+    for element in visitors.iterate(statement):
+        inner: Any = getattr(element, "element", None) if isinstance(element, sa.CTE) else None
+        table = plain_table(inner.table) if isinstance(inner, UpdateBase) else None
+        if getattr(table, "name", None) in DESCRIBED:
+            raise _refused(table.name, "it is in the WITH of another one")  # type: ignore[union-attr]  # it has one
+
+
+def plain_table(table: Any) -> Any:
+    """Return what a table or an alias of one stands for."""
+    while isinstance(table, AliasedReturnsRows):
+        table = table.element
+    return table
+
+
+def _is_with_ours(state: ORMExecuteState) -> bool:
+    """Tell whether the session looks for the table where ours are."""
+    try:
+        ours = state.session.get_bind(clause=STATE)
+        return state.session.get_bind(**state.bind_arguments) is ours
+    except UnboundExecutionError:
+        return False
+
+
+def _dialect_of(state: ORMExecuteState) -> str | None:
+    try:
+        return state.session.get_bind(**state.bind_arguments).dialect.name
+    except UnboundExecutionError:
+        return None
+
+
+def _refused(name: str, why: str) -> Unrecordable:
+    return Unrecordable(
+        f"The history could not tell what the statement does to {name}: {why}.",
+        remedy="Execute it by itself, on the tables of tierwright.tables.",
+        details={"table": name},
+    )
