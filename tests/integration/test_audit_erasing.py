@@ -82,6 +82,16 @@ def test_nobody_cannot_be_erased(named: dict[str, Any]) -> None:
         erase_person(sa.create_engine("sqlite://"), by=BY, **named)
 
 
+def test_nobody_erases_themselves(migrated_engine: Engine) -> None:
+    """Each entry about it would name them again, and there would be no end."""
+    fill(migrated_engine, 1)
+    with pytest.raises(InvalidInput, match="again"):
+        erase_person(migrated_engine, actor="jane", by=JANE)
+    with pytest.raises(InvalidInput, match="again"):
+        erase_person(migrated_engine, ip_address="192.0.2.7", by=JANE)
+    assert [each[1] for each in said(migrated_engine)] == ["jane", "joe"]
+
+
 def test_the_command_asks_first(migrated_engine: Engine) -> None:
     url = small_catalogue(migrated_engine)
     before = said(migrated_engine)

@@ -7,17 +7,22 @@ import io
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
 from tests.support.cli import run, run_json, small_catalogue
 from tests.support.registry import OFF, ON, writer
-from tierwright.audit import AuditLog
+from tierwright.audit import AuditEntry, AuditLog
+from tierwright.cli.audit import _newest
 from tierwright.services.audit import AuditContext
+from tierwright.tables import FeatureRegistry
+from tierwright.types import utc_now, uuid7
 
 
 @pytest.fixture
@@ -98,6 +103,34 @@ def test_a_tail_that_follows_shows_what_is_recorded_meanwhile_and_nothing_twice(
         process.kill()
         rest, _ = process.communicate()
     assert rest == ""
+
+
+def test_what_is_dated_ahead_does_not_hide_what_comes() -> None:
+    now = utc_now()
+    entries = [AuditEntry(uuid7(), now + timedelta(days=days), *["x"] * 12) for days in (-2, -1, 900)]
+    found = _newest({entry.id: entry for entry in entries}, None)
+    assert found is not None
+    assert now <= found <= utc_now()
+    assert _newest({}, found) == found
+    assert _newest({}, None) is None
+
+
+def test_odd_characters_stay_in_their_line(migrated_engine: Engine, url: str, tmp_path: Path) -> None:
+    """Escapes of terminals, line ends of Unicode, and half a surrogate pair, which SQLite keeps in JSON."""
+    odd = "\x9b2J \u2028 \u202e é 漢"
+    with Session(migrated_engine) as session:
+        writer(session).features.change("ui.canvas", description=odd)
+        if migrated_engine.dialect.name == "sqlite":
+            row = session.scalars(sa.select(FeatureRegistry).filter_by(feature_key="ui.canvas")).one()
+            row.default_value = {"enabled": False, "value": odd + "\ud800"}
+        session.commit()
+    for options in ((), ("--format", "csv")):
+        run("audit", "export", *options, "--to", str(tmp_path / f"file{len(options)}"), url=url)
+    lines = (tmp_path / "file0").read_text().splitlines()
+    assert any((json.loads(line)["new_value"] or {}).get("description") == odd for line in lines)
+    assert all(line.isprintable() for line in lines)
+    assert any("é 漢" in line for line in lines)
+    run("tenant", "history", "acme", "--at", utc_now().isoformat(), url=url)
 
 
 def test_an_export_has_everything_the_oldest_first(migrated_engine: Engine, url: str, tmp_path: Path) -> None:

@@ -72,11 +72,16 @@ def erase_person(
         dry_run: count, and change nothing.
 
     Raises:
-        InvalidInput: nobody was named, or ``<erased>``.
+        InvalidInput: nobody was named, or ``<erased>``, or ``by`` is the person.
         PrivilegeMissing: row-level security hides rows from the current role.
         RetryTransaction: others held the rows for too long; run it again.
     """
     erasure = _Erasure(_checked(actor), _checked(ip_address))
+    if (actor is not None and by.actor == actor) or (ip_address is not None and by.ip_address == ip_address):
+        raise InvalidInput(
+            "Each entry about the erasure would name the person again.",
+            remedy="Let somebody else erase, or an office: --actor privacy-office.",
+        )
     sessions = engine if isinstance(engine, sessionmaker) else sessionmaker(engine)
     with sessions() as session:
         connection = connection_of(session)

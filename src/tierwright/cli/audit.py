@@ -75,7 +75,10 @@ def tail(
     schema: options.Schema = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Print the newest changes, the newest last; --json prints one a line."""
+    """Print the newest changes, the newest last; --json prints one a line.
+
+    --follow misses what a transaction commits more than five minutes after it wrote it.
+    """
     show = print_line if as_json else print_entry
     with output.reported_errors(as_json=as_json):
         question = asked.question(tenant, feature, entity, actor, action, None, None)
@@ -150,14 +153,21 @@ def erase(
 
 def _following(session: Session, question: AuditQuestion, known: dict[UUID, AuditEntry]) -> Iterator[AuditEntry]:
     """Yield what is recorded from now on, also what a long transaction commits late."""
-    latest = utc_now()
+    started, latest = utc_now(), None
     while True:
-        latest = max((entry.performed_at for entry in known.values()), default=latest)
+        latest = _newest(known, latest)
         session.rollback()  # each look has a snapshot of its own
-        recent = _recent(session, question, latest)
+        recent = _recent(session, question, latest or started)
         yield from (entry for id_, entry in recent.items() if id_ not in known)
         known = recent
         time.sleep(_PAUSE)
+
+
+def _newest(known: dict[UUID, AuditEntry], before: datetime | None) -> datetime | None:
+    """Return when the newest entry was recorded; what is dated ahead of our clock must not hide what comes."""
+    now = utc_now()
+    moments = [min(entry.performed_at, now) for entry in known.values()]
+    return max(moments if before is None else [*moments, before], default=None)
 
 
 def _recent(session: Session, question: AuditQuestion, latest: datetime) -> dict[UUID, AuditEntry]:

@@ -82,13 +82,16 @@ def _write_csv(entries: Iterable[AuditEntry], file: TextIO) -> int:
 
 
 def _json(entry: AuditEntry) -> str:
-    return json.dumps(as_dict(entry), default=output.json_text, ensure_ascii=False)
+    """Return one line for every terminal and every reader of lines: what is not printable is escaped, as JSON does."""
+    text = json.dumps(as_dict(entry), default=output.json_text, ensure_ascii=False)
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else output.json_text(value)
+    text = text.encode(errors="backslashreplace").decode()  # half a surrogate pair has no UTF-8
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
