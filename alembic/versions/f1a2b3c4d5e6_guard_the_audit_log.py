@@ -8,7 +8,8 @@ A released revision never changes. It imports op, sqlalchemy and the helper laye
 
 Two commands pass, each within a transaction that says so by the row ``audit_pass`` of ``tierwright_state``, which it
 deletes before it commits: ``erase`` may put ``<erased>`` in the place of who did something and from where, and
-``maintain`` may delete rows from before the row ``audit_floor``. On PostgreSQL the pass names its transaction.
+``maintain`` may delete rows from before the row ``audit_floor``. On PostgreSQL the pass names its transaction, and counts
+for members of the role that owns the table.
 """
 
 from alembic import op
@@ -65,6 +66,11 @@ STATE = "quote_ident(TG_TABLE_SCHEMA) || '.tierwright_state"
 OPEN_ON_POSTGRESQL = (
     "pass.key = $1 AND pass.value ->> $2 = $3 AND pass.value ->> $4 = pg_current_xact_id()::text"  # of this transaction
 )
+# Whoever may write the history and the state cannot let itself pass. Qualified, so that no other schema answers.
+IS_OWNER = (
+    "pg_catalog.pg_has_role((SELECT relowner FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) TG_RELID), "
+    "'MEMBER')"
+)
 REFUSE = (
     "RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME, TABLE = TG_TABLE_NAME, "
     "SCHEMA = TG_TABLE_SCHEMA, MESSAGE = 'The history is only added to: ' || TG_OP || ' on ' || TG_TABLE_NAME || "
@@ -94,7 +100,7 @@ def erasing_on_postgresql() -> str:
     )
     return (
         f"DECLARE wanted record; is_open boolean; BEGIN wanted := new; {put_back} "
-        f"IF wanted OPERATOR(pg_catalog.*=) old AND {erased} THEN "
+        f"IF {IS_OWNER} AND wanted OPERATOR(pg_catalog.*=) old AND {erased} THEN "
         f"EXECUTE 'SELECT EXISTS (SELECT FROM ' || {STATE} AS pass WHERE {OPEN_ON_POSTGRESQL})' "
         "INTO is_open USING 'audit_pass', 'pass', 'erase', 'transaction'; "
         f"IF is_open THEN RETURN new; END IF; END IF; {REFUSE}"
@@ -110,10 +116,11 @@ def below_floor_on_sqlite() -> str:
 def maintaining_on_postgresql() -> str:
     """Return the function that lets go of a row from before the floor while ``maintain`` is at work."""
     return (
-        f"DECLARE is_open boolean; BEGIN EXECUTE 'SELECT EXISTS (SELECT FROM ' || {STATE} AS pass, ' || {STATE} AS "
+        f"DECLARE is_open boolean; BEGIN IF {IS_OWNER} THEN "
+        f"EXECUTE 'SELECT EXISTS (SELECT FROM ' || {STATE} AS pass, ' || {STATE} AS "
         f"kept WHERE {OPEN_ON_POSTGRESQL} AND kept.key = $5 AND $7 < (kept.value ->> $6)::timestamp AT TIME ZONE $8)' "
         "INTO is_open USING 'audit_pass', 'pass', 'maintain', 'transaction', 'audit_floor', 'below', "
-        f"old.performed_at, 'UTC'; IF is_open THEN RETURN old; END IF; {REFUSE}"
+        f"old.performed_at, 'UTC'; IF is_open THEN RETURN old; END IF; END IF; {REFUSE}"
     )
 
 

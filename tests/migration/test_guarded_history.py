@@ -379,6 +379,13 @@ def test_a_pass_that_was_committed_is_told(filled: Engine) -> None:  # noqa: F81
 
 
 @pytest.mark.parametrize("database_kind", [list(POSTGRES)[-1]], indirect=True)
+def test_a_rule_that_drops_entries_is_told(filled: Engine) -> None:  # noqa: F811
+    run(filled, f"CREATE RULE quiet AS ON INSERT TO {LOG} DO INSTEAD NOTHING")
+    found = [(each.code, each.object) for each in examine(filled, rows=False).findings]
+    assert found == [("history-ruled", f"{LOG}.quiet")]
+
+
+@pytest.mark.parametrize("database_kind", [list(POSTGRES)[-1]], indirect=True)
 def test_with_roles_apart_only_the_owner_can_open_a_pass(engine: Engine) -> None:
     opening = (
         "INSERT INTO tierwright_state (key, value) SELECT 'audit_pass', "
@@ -409,6 +416,11 @@ def test_with_roles_apart_only_the_owner_can_open_a_pass(engine: Engine) -> None
         with Session(place.engine(place.app)) as session, tenant_context(session, "acme"):
             assert [refused(session.connection(), statement) for statement in changes] == [guarded] * 3
             assert refused(session.connection(), opening.format("erase")) == denied
+        for purpose, change in (("erase", ERASE), ("maintain", f"DELETE FROM {LOG}")):
+            with engine.connect() as connection:  # the back office may write the state
+                connection.exec_driver_sql(f'SET LOCAL ROLE "{place.admin}"')
+                connection.exec_driver_sql(opening.format(purpose))
+                assert refused(connection, change) == guarded
         assert rows.contents(engine) == before
         for purpose, change in ((Purpose.ERASE, ERASE), (Purpose.MAINTAIN, f"DELETE FROM {LOG}")):
             with place.engine(place.owner).begin() as connection, history_pass(connection, purpose):

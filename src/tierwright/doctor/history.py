@@ -14,6 +14,12 @@ from tierwright.services.statements import STATE
 from tierwright.tables.history_guards import PASS_KEY
 
 _LOG = "feature_audit_log"
+_RULES = f"""
+    SELECT rulename, relname FROM pg_rewrite JOIN pg_class ON pg_class.oid = ev_class
+    WHERE ev_class = '{_LOG}'::regclass
+       OR ev_class IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = '{_LOG}'::regclass)
+    ORDER BY relname, rulename
+"""  # noqa: S608  the name is ours
 
 
 def history_findings(connection: Connection) -> Iterator[Finding]:
@@ -30,6 +36,15 @@ def history_findings(connection: Connection) -> Iterator[Finding]:
             "A transaction that might change the history has committed, and left its pass open.",
             f"DELETE FROM tierwright_state WHERE key = '{PASS_KEY}', and find out who commits inside history_pass.",
         )
+    if connection.dialect.name == "postgresql":
+        for rule, table in connection.exec_driver_sql(_RULES).tuples():
+            yield Finding(
+                "history-ruled",
+                Severity.ERROR,
+                f"{table}.{rule}",
+                "A rule rewrites what is written into the history, or has it dropped; no trigger is asked.",
+                f'DROP RULE "{rule}" ON "{table}", and find out who made it.',
+            )
     if connection.dialect.name == "sqlite":
         ours = {index.name for index in SQLModel.metadata.tables[_LOG].indexes}  # a wrong one is a finding already
         for key in sorted(set(other_keys(connection, _LOG)) - ours):

@@ -1,7 +1,7 @@
 """The triggers that keep the history as it was recorded; the chain makes them in the revision ``f1a2b3c4d5e6``.
 
 Two commands pass, each within a transaction that says so by the row ``PASS_KEY`` of ``tierwright_state``, which is
-deleted before the commit: ``erase`` may put ``ERASED`` in the place of who did something and from where, and
+deleted before the commit, on PostgreSQL of the owner of the table: ``erase`` may put ``ERASED`` in the place of who did something and from where, and
 ``maintain`` may delete rows from before the row ``FLOOR_KEY``.
 """
 
@@ -42,6 +42,11 @@ _LASTING = (
 )
 _STATE = "quote_ident(TG_TABLE_SCHEMA) || '.tierwright_state"
 _IS_OPEN = "pass.key = $1 AND pass.value ->> $2 = $3 AND pass.value ->> $4 = pg_current_xact_id()::text"
+#: Whoever may write the history and the state cannot let itself pass. Qualified, so that no other schema answers.
+_IS_OWNER = (
+    "pg_catalog.pg_has_role((SELECT relowner FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) TG_RELID), "
+    "'MEMBER')"
+)
 _REFUSE = (
     "RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME, TABLE = TG_TABLE_NAME, "
     "SCHEMA = TG_TABLE_SCHEMA, MESSAGE = 'The history is only added to: ' || TG_OP || ' on ' || TG_TABLE_NAME || "
@@ -115,7 +120,7 @@ def _erasing() -> str:
     )
     return (
         f"DECLARE wanted record; is_open boolean; BEGIN wanted := new; {put_back} "
-        f"IF wanted OPERATOR(pg_catalog.*=) old AND {erased} THEN "
+        f"IF {_IS_OWNER} AND wanted OPERATOR(pg_catalog.*=) old AND {erased} THEN "
         f"EXECUTE 'SELECT EXISTS (SELECT FROM ' || {_STATE} AS pass WHERE {_IS_OPEN})' "
         f"INTO is_open USING '{PASS_KEY}', 'pass', 'erase', 'transaction'; "
         f"IF is_open THEN RETURN new; END IF; END IF; {_REFUSE}"
@@ -124,8 +129,9 @@ def _erasing() -> str:
 
 def _maintaining() -> str:
     return (
-        f"DECLARE is_open boolean; BEGIN EXECUTE 'SELECT EXISTS (SELECT FROM ' || {_STATE} AS pass, ' || {_STATE} AS "
+        f"DECLARE is_open boolean; BEGIN IF {_IS_OWNER} THEN "
+        f"EXECUTE 'SELECT EXISTS (SELECT FROM ' || {_STATE} AS pass, ' || {_STATE} AS "
         f"kept WHERE {_IS_OPEN} AND kept.key = $5 AND $7 < (kept.value ->> $6)::timestamp AT TIME ZONE $8)' "
         f"INTO is_open USING '{PASS_KEY}', 'pass', 'maintain', 'transaction', '{FLOOR_KEY}', 'below', "
-        f"old.performed_at, 'UTC'; IF is_open THEN RETURN old; END IF; {_REFUSE}"
+        f"old.performed_at, 'UTC'; IF is_open THEN RETURN old; END IF; END IF; {_REFUSE}"
     )
