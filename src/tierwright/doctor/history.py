@@ -37,7 +37,7 @@ def history_findings(connection: Connection) -> Iterator[Finding]:
             f"DELETE FROM tierwright_state WHERE key = '{PASS_KEY}', and find out who commits inside history_pass.",
         )
     if connection.dialect.name == "postgresql":
-        for rule, table in connection.exec_driver_sql(_RULES).tuples():
+        for rule, table in connection.exec_driver_sql(_RULES):
             yield Finding(
                 "history-ruled",
                 Severity.ERROR,
