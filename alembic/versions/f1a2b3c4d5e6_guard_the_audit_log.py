@@ -8,8 +8,8 @@ A released revision never changes. It imports op, sqlalchemy and the helper laye
 
 Two commands pass, each within a transaction that says so by the row ``audit_pass`` of ``tierwright_state``, which it
 deletes before it commits: ``erase`` may put ``<erased>`` in the place of who did something and from where, and
-``maintain`` may delete rows from before the row ``audit_floor``. On PostgreSQL the pass names its transaction, and counts
-for members of the role that owns the table.
+``maintain`` may delete rows from before the row ``audit_floor``. On PostgreSQL the pass names its transaction, and
+counts for members of the role that owns the table.
 """
 
 from alembic import op

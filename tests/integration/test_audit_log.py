@@ -15,7 +15,7 @@ from tierwright.audit import AsyncAuditLog, AuditEntry, AuditLog, AuditQuestion
 from tierwright.audit.entries import HISTORY
 from tierwright.errors import InvalidInput
 from tierwright.services.history_rows import insert_entries
-from tierwright.types import AuditAction, AuditEntity
+from tierwright.types import AuditAction, AuditEntity, uuid7
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 #: Several entries have the same moment, as those of one import.
@@ -106,6 +106,31 @@ def test_what_is_recorded_between_two_pages_moves_none_of_them(migrated_engine: 
             insert_entries(connection, {"performed_at": MOMENTS[-1] + timedelta(hours=1)}, [entry])
         second = AuditLog(session).page(limit=20, cursor=first.next)
     assert sorted(numbers(first.entries) + numbers(second.entries)) == list(range(30))
+
+
+def test_entries_that_the_database_dated_are_in_every_page_once(migrated_engine: Engine) -> None:
+    """SQLite writes no fraction of a second for CURRENT_TIMESTAMP, and we do: the two sort as text."""
+    moments = ["CURRENT_TIMESTAMP", *[f"'2026-01-01 00:00:0{second}'" for second in (0, 0, 1, 1, 2)]]
+    rows = ", ".join(f"('{uuid7().hex}', 'tenant', 'a', 'purged', {moment})" for moment in moments)
+    with migrated_engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"INSERT INTO feature_audit_log (id, entity_type, entity_id, action, performed_at) VALUES {rows}"
+        )
+    with Session(migrated_engine) as session:
+        log, second = AuditLog(session), datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC)
+        for limit in (1, 2):
+            for is_first in (False, True):
+                seen, cursor = [], None
+                for _ in moments:
+                    page = log.page(AuditQuestion(oldest_first=is_first), limit=limit, cursor=cursor)
+                    seen += [entry.id for entry in page.entries]
+                    cursor = page.next
+                    if cursor is None:
+                        break
+                assert len(seen) == len(set(seen)) == len(moments)
+                assert cursor is None
+        found = log.page(AuditQuestion(since=second, until=second + timedelta(seconds=1))).entries
+        assert [entry.performed_at for entry in found] == [second] * 2
 
 
 def test_an_async_session_is_asked_alike(migrated_engine: Engine) -> None:

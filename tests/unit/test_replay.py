@@ -74,6 +74,28 @@ def test_what_cannot_be_is_noticed(wrong: AuditEntry, said: str) -> None:
     assert said in found
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "new"),
+    [
+        (LICENSE, "acme/main", {"tier_key": 5, "is_active": True, "starts_at": "monday"}),
+        (LICENSE, "acme/main", {"tier_key": "pro", "is_active": True, "expires_at": "2026-01-01"}),
+        ("feature", "a.b", {"depends_on": 5, "is_active": True, "default_value": [1]}),
+        (TIER, "pro", {"rank": "high", "base": [1], "is_default": True}),
+        (GRANT, "pro", {"feature_value": 7, "tier_key": {}}),
+        (OVERRIDE, "acme/a", "text"),
+        ("tenant", "acme", [1]),
+    ],
+)
+def test_what_no_write_says_is_a_gap_and_no_error(kind: str, name: str, new: Any) -> None:
+    """Whoever may add entries can add such ones, and nobody can take them away."""
+    for action, old in (("created", None), ("updated", new), ("restored", new), ("archived", new), ("purged", None)):
+        replay = Replay()
+        replay.play([entry(1, kind, name, action, old, new), entry(2, kind, name, "deleted", new)])
+        replay.play([entry(1, kind, name, action, old, new)])
+        replay.decide(BEGINNING)
+        assert "cannot be read" in " ".join(replay.gaps) or (kind == "tenant" and action != "purged")
+
+
 def test_grants_may_be_told_of_after_the_tier_that_took_them_along() -> None:
     entries = (
         entry(1, TIER, "pro", "created", None, {"rank": 1}),

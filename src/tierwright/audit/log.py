@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
-from tierwright.audit.entries import SELECT_ENTRIES, AuditEntry
+from tierwright.audit.entries import HISTORY, SELECT_ENTRIES, AuditEntry
 from tierwright.audit.question import AuditQuestion, Cursor
 from tierwright.errors import InvalidInput
 from tierwright.services.session_state import connection_of
@@ -89,7 +89,9 @@ class AuditLog:
 
     def _read(self, question: AuditQuestion, begins: Cursor | None, limit: int) -> list[AuditEntry]:
         connection = connection_of(self._session, writing=False)
-        conditions = question.conditions() + ([] if begins is None else [question.beyond(begins)])
+        conditions = question.conditions() + (
+            [] if begins is None else [question.beyond(begins, _stored(connection, begins))]
+        )
         statement = SELECT_ENTRIES.where(sa.true(), *conditions).order_by(*question.order()).limit(limit)
         with _scope(connection, question):
             return [AuditEntry(*row) for row in connection.execute(statement)]
@@ -112,6 +114,16 @@ class AsyncAuditLog:
         return await self._session.run_sync(
             lambda session: AuditLog(session).page(question, limit=limit, cursor=cursor)
         )
+
+
+def _stored(connection: Connection, place: Cursor) -> str | None:
+    """Return the moment of an entry as SQLite stores and sorts it, where CURRENT_TIMESTAMP may have written it."""
+    if connection.dialect.name != "sqlite" or place.performed_at.microsecond:
+        return None
+    moment = sa.type_coerce(HISTORY.c.performed_at, sa.String())
+    second = place.performed_at.replace(tzinfo=None).isoformat(" ")
+    found = connection.execute(sa.select(moment).where(HISTORY.c.id == place.id, moment.startswith(second)))
+    return found.scalars().first()
 
 
 def _scope(connection: Connection, question: AuditQuestion) -> AbstractContextManager[None]:

@@ -11,7 +11,9 @@ from typing import Any, Self
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from tierwright.audit.entries import HISTORY, AuditEntry
 from tierwright.errors import InvalidInput
@@ -82,18 +84,25 @@ class AuditQuestion:
         if self.actions:
             found.append(_LOG.action.in_(sorted(self.actions)))
         if self.since is not None:
-            found.append(_LOG.performed_at >= self.since)
+            found.append(_LOG.performed_at >= sa.literal(self.since, _Limit()))
         if self.until is not None:
-            found.append(_LOG.performed_at < self.until)
+            found.append(_LOG.performed_at < sa.literal(self.until, _Limit()))
         return found
 
     def order(self) -> list[ColumnElement[Any]]:
         """Return what to sort by; indexes have this order."""
         return [column.asc() if self.oldest_first else column.desc() for column in (_LOG.performed_at, _LOG.id)]
 
-    def beyond(self, cursor: Cursor) -> ColumnElement[bool]:
-        """Return the condition that a row comes after a place in that order."""
+    def beyond(self, cursor: Cursor, stored: str | None = None) -> ColumnElement[bool]:
+        """Return the condition that a row comes after a place in that order.
+
+        Args:
+            cursor: the place.
+            stored: its moment as SQLite stores it, where it might be stored otherwise than we do.
+        """
         at, at_last = _LOG.performed_at, sa.literal(cursor.performed_at, _LOG.performed_at.type)
+        if stored is not None:
+            at_last = sa.literal(stored, sa.String())
         # The first of each pair says no more than the second; alone it is one that an index understands.
         if self.oldest_first:
             return sa.and_(at >= at_last, (at > at_last) | (_LOG.id > cursor.id))
@@ -101,6 +110,23 @@ class AuditQuestion:
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+
+
+class _Limit(TypeDecorator[datetime]):
+    """A moment to compare with: SQLite compares text, and CURRENT_TIMESTAMP writes no fraction of a second."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return text for SQLite."""
+        return dialect.type_descriptor(sa.String() if dialect.name == "sqlite" else sa.DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Return the text that no form of the moment is before, and every form of an earlier one."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.replace(tzinfo=None).isoformat(" ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from tierwright.audit.entries import AuditEntry
-from tierwright.audit.replayed_facts import DELETED_AT, KINDS, Facts, Fields, Things, facts_of
+from tierwright.audit.replayed_facts import DELETED_AT, KINDS, Facts, Fields, Things, facts_of, is_readable
 from tierwright.resolution.decision import Decision
 from tierwright.resolution.snapshot import CatalogSnapshot
 from tierwright.services.recording.described import GONE
@@ -82,8 +82,9 @@ class Replay:
             self._purge(entry)
         if entry.entity_type not in KINDS:
             return
-        kind, old = AuditEntity(entry.entity_type), _fields(entry.old_value)
-        new = self._with_tiers(entry, _fields(entry.new_value))
+        kind = AuditEntity(entry.entity_type)
+        old, new = (self._readable(entry, value) for value in (entry.old_value, entry.new_value))
+        new = self._with_tiers(entry, new)
         if kind is AuditEntity.TIER and entry.action == AuditAction.RESTORED:
             self._restore(entry, old, new)
         elif entry.action == AuditAction.DELETED:
@@ -97,7 +98,7 @@ class Replay:
             self._told.update((entry.entity_type, entry.entity_id, name) for name in ("", *old, *new))
 
     def _purge(self, entry: AuditEntry) -> None:
-        counts = _fields(entry.new_value)
+        counts = self._readable(entry, entry.new_value)
         for kind, table in zip(_TENANTS, ("tenant_license", "tenant_feature_override"), strict=True):
             if counts.get(table, len(self.things[kind])) != len(self.things[kind]):
                 self._contradict(entry, f"it took {counts[table]} rows of {table}")
@@ -194,6 +195,17 @@ class Replay:
             name: self._tier(entry, value) if name in ("base", "tier_key") else value for name, value in new.items()
         }
 
+    def _readable(self, entry: AuditEntry, value: Any) -> Fields:
+        """Return what an entry says, without what no write of ours says: anybody who may add entries can add such."""
+        if value is None:
+            return {}
+        fields = value if isinstance(value, dict) else {}
+        unreadable = [name for name in fields if not is_readable(name, fields[name])]
+        if unreadable or not isinstance(value, dict):
+            moment, what = entry.performed_at.isoformat(), ", ".join(unreadable) or "what was changed"
+            self.gaps.append(f"{entry.entity_type} {entry.entity_id}: {what} in the entry of {moment} cannot be read")
+        return {name: each for name, each in fields.items() if name not in unreadable}
+
     def _begin(self, kind: AuditEntity, entry: AuditEntry, name: str) -> None:
         self.gaps.append(f"{kind} {entry.entity_id}: the entry that it was created is missing")
         self.things[kind][name] = {}
@@ -220,10 +232,6 @@ def deleted_name(tier_key: str, deleted_at: Any) -> str:
 def shown(name: Any) -> Any:
     """Return what people call a tier that is called so here; any other value as it is."""
     return name.partition(DELETED_AT)[0].removesuffix(GONE) if isinstance(name, str) else name
-
-
-def _fields(value: Any) -> Fields:
-    return value if isinstance(value, dict) else {}
 
 
 def _renamed(kind: AuditEntity, name: str, old: Fields, new: Fields) -> tuple[str, bool]:

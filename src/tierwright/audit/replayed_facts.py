@@ -16,6 +16,7 @@ CATALOGUE = (AuditEntity.FEATURE, AuditEntity.TIER, AuditEntity.TIER_FEATURE)
 KINDS = (*CATALOGUE, AuditEntity.TENANT_LICENSE, AuditEntity.TENANT_OVERRIDE)
 #: Between the key of a deleted tier and the moment of its end; stands in no key.
 DELETED_AT = " deleted "
+_TEXTS = frozenset({"tier_key", "base", "feature_key", "license_key", "deleted_at"})
 
 
 class Facts(NamedTuple):
@@ -41,6 +42,26 @@ def facts_of(things: Things) -> Facts:
     )
 
 
+def is_readable(name: str, value: Any) -> bool:
+    """Tell whether a field has a value that :func:`facts_of` can take."""
+    if value is None:
+        return True
+    if name in ("starts_at", "expires_at"):
+        return _is_moment(value)
+    if name in ("depends_on", "conflicts_with"):
+        return isinstance(value, list) and all(isinstance(key, str) for key in value)
+    if name == "rank":
+        return type(value) is int
+    return name not in _TEXTS or isinstance(value, str)
+
+
+def _is_moment(value: Any) -> bool:
+    try:
+        return datetime.fromisoformat(value).tzinfo is not None
+    except (TypeError, ValueError):
+        return False
+
+
 def _feature(key: str, fields: Fields) -> Feature:
     return Feature(
         key,
@@ -62,7 +83,7 @@ def _tiers(things: Things) -> list[Tier]:
             name,
             name.partition(DELETED_AT)[0],
             granted.get(name, {}),
-            fields.get("rank", 0),
+            fields.get("rank") or 0,
             fields.get("base"),
             fields.get("is_default") is True,
             fields.get("is_active") is True,

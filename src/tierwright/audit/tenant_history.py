@@ -109,7 +109,7 @@ def canonical(entry: AuditEntry) -> str:
     """Return an entry as the line that is hashed: keys sorted, nothing between, no persons."""
     fields = {name: getattr(entry, name) for name in entry.__slots__ if name not in _PERSONAL}
     fields |= {"id": str(entry.id), "performed_at": entry.performed_at.isoformat(timespec="microseconds")}
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return text.encode(errors="backslashreplace").decode()  # half a surrogate pair, which SQLite holds, has no UTF-8
 
 

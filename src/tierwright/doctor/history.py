@@ -19,7 +19,7 @@ _RULES = f"""
     WHERE ev_class = '{_LOG}'::regclass
        OR ev_class IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = '{_LOG}'::regclass)
     ORDER BY relname, rulename
-"""  # noqa: S608  the name is ours
+"""
 
 
 def history_findings(connection: Connection) -> Iterator[Finding]:

@@ -1,8 +1,8 @@
 """The triggers that keep the history as it was recorded; the chain makes them in the revision ``f1a2b3c4d5e6``.
 
 Two commands pass, each within a transaction that says so by the row ``PASS_KEY`` of ``tierwright_state``, which is
-deleted before the commit, on PostgreSQL of the owner of the table: ``erase`` may put ``ERASED`` in the place of who did something and from where, and
-``maintain`` may delete rows from before the row ``FLOOR_KEY``.
+deleted before the commit: ``erase`` may put ``ERASED`` in the place of who did something and from where, and
+``maintain`` may delete rows from before the row ``FLOOR_KEY``. On PostgreSQL, for members of the role that owns the table.
 """
 
 from __future__ import annotations
