@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from sqlmodel import Session, SQLModel
 from tests.support.cli import run, run_json, small_catalogue, url_of
 from tests.support.registry import OFF, ON, feature, integer, seed, tier, writer
 from tierwright import Entitlements
-from tierwright.audit import Upkeep, maintain, tenant_history
+from tierwright.audit import Upkeep, archives_needed, maintain, tenant_history
 from tierwright.errors import InvalidInput, TierwrightError
 from tierwright.tables import FeatureRegistry, LicenseTier, LicenseTierFeatures, TenantFeatureOverride, TenantLicense
 from tierwright.types import utc_now
@@ -208,6 +209,39 @@ def test_what_is_called_otherwise_is_followed(migrated_engine: Engine) -> None:
         for moment, decisions in known:
             found = tenant_history(session, "acme", moment)
             assert (found.gaps, dict(found.decisions)) == ((), decisions)
+
+
+def test_what_is_written_meanwhile_is_no_gap(migrated_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Session(migrated_engine) as session:
+        registry = writer(session)
+        seed(registry, "a.one")
+        session.commit()
+
+        def meanwhile(connection: Any) -> Any:
+            with Session(migrated_engine) as other:
+                writer(other).overrides.set("acme", "a.one", ON)
+                other.commit()
+            return archives_needed(connection)
+
+        monkeypatch.setattr(import_module("tierwright.audit.tenant_history"), "archives_needed", meanwhile)
+        found = tenant_history(session, "acme", utc_now())
+        assert (found.gaps, found.rows) == ((), 1)
+
+
+def test_nobody_hides_an_entry_behind_another_one_of_its_id(migrated_engine: Engine) -> None:
+    with Session(migrated_engine) as session:
+        registry = writer(session)
+        seed(registry, "a.one")
+        registry.overrides.set("acme", "a.one", ON)
+        session.commit()
+        moment, log = utc_now(), TABLES["feature_audit_log"]
+        row = session.execute(sa.select(log).where(log.c.tenant_id == "acme")).one()._asdict()
+        row |= {"performed_at": row["performed_at"] - timedelta(microseconds=1), "entity_type": "tenant_integration"}
+        session.connection().execute(sa.insert(log).values(row))
+        session.commit()
+        found = tenant_history(session, "acme", moment)
+        assert (found.gaps, found.rows) == ((), 3)
+        assert found.decisions["a.one"].enabled
 
 
 def test_what_was_written_over_since_is_told_as_well(migrated_engine: Engine) -> None:

@@ -94,14 +94,14 @@ def tenant_history(
     proof = _Proof(evidence)
     replay = Replay()
     given = {path: verify_archive(path).sha256 for path in archives}
-    entries = _entries(connection, tenant_id, [read_archive(path) for path in given])
-    later = _until(replay, entries, moment, proof)
+    trail = _Trail(_entries(connection, tenant_id, [read_archive(path) for path in given]))
+    later = _until(replay, trail, moment, proof)
     decisions = replay.decide(moment)
     replay.doubt()
     replay.play(later)
     missing = [_missing(each) for each in archives_needed(connection) if each.sha256 not in given.values()]
-    told = dict.fromkeys((*replay.gaps, *replay.contradictions))
-    gaps = (*missing, *told, *_unexplained(connection, tenant_id, replay))
+    unexplained = _caught_up(connection, tenant_id, replay, trail)
+    gaps = (*missing, *dict.fromkeys((*replay.gaps, *replay.contradictions)), *unexplained)
     return TenantHistory(tenant_id, moment, decisions, proof.rows, proof.digest.hexdigest(), gaps)
 
 
@@ -127,6 +127,19 @@ class _Proof:
             self._evidence(line)
 
 
+class _Trail:
+    """Entries, and where they have ended."""
+
+    def __init__(self, entries: Iterator[AuditEntry]) -> None:
+        self._entries = entries
+        self.last: AuditEntry | None = None
+
+    def __iter__(self) -> Iterator[AuditEntry]:
+        for entry in self._entries:
+            self.last = entry
+            yield entry
+
+
 def _until(replay: Replay, entries: Iterable[AuditEntry], moment: datetime, proof: _Proof) -> Iterator[AuditEntry]:
     """Play the entries up to a moment; return those that follow."""
     rest = iter(entries)
@@ -150,18 +163,38 @@ def _missing(archive: Archive) -> str:
 
 
 def _entries(
-    connection: Connection, tenant_id: str, archives: Collection[Iterator[AuditEntry]]
+    connection: Connection,
+    tenant_id: str,
+    archives: Collection[Iterator[AuditEntry]],
+    since: AuditEntry | None = None,
 ) -> Iterator[AuditEntry]:
     wanted = _LOG.entity_type.in_(CATALOGUE) | (_LOG.tenant_id == tenant_id)
     statement = SELECT_ENTRIES.where(wanted).order_by(_LOG.performed_at, _LOG.id)
+    if since is not None:
+        statement = statement.where(_LOG.performed_at >= since.performed_at)
     result = connection.execute(statement, execution_options={"yield_per": _FETCHED})
     stored = (AuditEntry(*row) for row in result)
-    last: UUID | None = None
-    for entry in merge(*archives, stored, key=lambda each: (each.performed_at, each.id)):
+    last = None if since is None else _place(since)
+    for entry in merge(*archives, stored, key=_place):
         is_wanted = entry.entity_type in CATALOGUE or entry.tenant_id == tenant_id
-        if is_wanted and entry.id != last:  # it may be archived, and not yet deleted
+        if is_wanted and (last is None or _place(entry) > last):  # it may be archived, and not yet deleted
             yield entry
-        last = entry.id
+        last = _place(entry) if last is None else max(last, _place(entry))
+
+
+def _place(entry: AuditEntry) -> tuple[datetime, UUID]:
+    return entry.performed_at, entry.id
+
+
+def _caught_up(connection: Connection, tenant_id: str, replay: Replay, trail: _Trail) -> list[str]:
+    """Return what :func:`_unexplained` does, where somebody may write meanwhile: rows are read after their entries."""
+    while True:
+        found = _unexplained(connection, tenant_id, replay)
+        more = list(_entries(connection, tenant_id, [], trail.last)) if found else []
+        if not more:
+            return found
+        replay.play(more)
+        trail.last = more[-1]
 
 
 def _unexplained(connection: Connection, tenant_id: str, replay: Replay) -> list[str]:

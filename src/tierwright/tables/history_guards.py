@@ -2,7 +2,7 @@
 
 Two commands pass, each within a transaction that says so by the row ``PASS_KEY`` of ``tierwright_state``, which is
 deleted before the commit: ``erase`` may put ``ERASED`` in the place of who did something and from where, and
-``maintain`` may delete rows from before the row ``FLOOR_KEY``. On PostgreSQL, for members of the role that owns the table.
+``maintain`` may delete rows from before the row ``FLOOR_KEY``. On PostgreSQL, for members of the role that owns it.
 """
 
 from __future__ import annotations
