@@ -20,6 +20,8 @@ from tests.support.cli import run, run_json, small_catalogue
 from tests.support.registry import OFF, ON, writer
 from tierwright.audit import AuditEntry, AuditLog
 from tierwright.cli.audit import _newest
+from tierwright.cli.new_files import new_file
+from tierwright.errors import InvalidInput
 from tierwright.services.audit import AuditContext
 from tierwright.tables import FeatureRegistry
 from tierwright.types import utc_now, uuid7
@@ -131,6 +133,18 @@ def test_odd_characters_stay_in_their_line(migrated_engine: Engine, url: str, tm
     assert all(line.isprintable() for line in lines)
     assert any("é 漢" in line for line in lines)
     run("tenant", "history", "acme", "--at", utc_now().isoformat(), url=url)
+
+
+def test_a_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    """Half an export, of a process that was killed, is not taken for a whole one."""
+    path = tmp_path / "history.jsonl"
+    with new_file(path) as file:
+        file.write("one\n")
+        file.flush()
+        assert not path.exists()
+    with pytest.raises(InvalidInput), new_file(tmp_path / "other") as file:
+        (tmp_path / "other").write_text("theirs")  # meanwhile
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"history.jsonl": "one\n", "other": "theirs"}
 
 
 def test_an_export_has_everything_the_oldest_first(migrated_engine: Engine, url: str, tmp_path: Path) -> None:
