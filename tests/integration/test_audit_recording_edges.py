@@ -346,6 +346,10 @@ def test_what_writes_our_tables_in_disguise_is_refused(session: Session) -> None
         sa.delete(sa.table("tenant_feature_override")),
         sa.update(overrides).values(feature_key="int.slack"),
         sa.update(TenantLicense).values({TenantLicense.license_key: "x"}),
+        sa.select(FeatureRegistry).from_statement(
+            sa.update(FeatureRegistry).values(icon="x").returning(FeatureRegistry)
+        ),
+        sa.lambda_stmt(lambda: sa.update(FeatureRegistry).values(icon="x")),
     ]
     if session.get_bind().dialect.name == "postgresql":
         hidden = sa.update(FEATURES).values(icon="x").returning(FEATURES.c.id).cte()

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import UnboundExecutionError
-from sqlalchemy.orm import ORMExecuteState
+from sqlalchemy.orm import FromStatement, ORMExecuteState
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import AliasedReturnsRows
@@ -33,19 +33,29 @@ def written_table(state: ORMExecuteState) -> sa.Table | None:
 
 
 def refuse_hidden(state: ORMExecuteState) -> None:
-    """Refuse an INSERT, UPDATE or DELETE of ours in the WITH of a statement, which SQLite does not know.
+    """Refuse an INSERT, UPDATE or DELETE of ours that is part of another statement.
 
     Raises:
         Unrecordable: there is one.
     """
-    if state.is_column_load or state.is_relationship_load or _dialect_of(state) != "postgresql":
+    if state.is_column_load or state.is_relationship_load:
         return
     statement: Any = state.statement
-    for element in visitors.iterate(statement):
-        inner: Any = getattr(element, "element", None) if isinstance(element, sa.CTE) else None
-        table = plain_table(inner.table) if isinstance(inner, UpdateBase) else None
-        if getattr(table, "name", None) in DESCRIBED:
-            raise _refused(table.name, "it is in the WITH of another one")  # type: ignore[union-attr]  # it has one
+    if isinstance(statement, sa.StatementLambdaElement):
+        statement = statement._resolved  # by no public name; the same in 2.0 and 2.1
+        _refuse_inner(statement, "it is in a lambda")
+    if isinstance(statement, FromStatement):
+        _refuse_inner(statement.element, "it is in select().from_statement(); returning() gives objects too")
+    if _dialect_of(state) == "postgresql":  # SQLite does not know them
+        for element in visitors.iterate(statement):
+            if isinstance(element, sa.CTE):
+                _refuse_inner(element.element, "it is in the WITH of another one")
+
+
+def _refuse_inner(statement: Any, why: str) -> None:
+    table = plain_table(statement.table) if isinstance(statement, UpdateBase) else None
+    if getattr(table, "name", None) in DESCRIBED:
+        raise _refused(table.name, why)  # type: ignore[union-attr]  # it has one
 
 
 def plain_table(table: Any) -> Any:
