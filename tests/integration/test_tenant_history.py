@@ -18,6 +18,7 @@ from tests.support.cli import run, run_json, small_catalogue, url_of
 from tests.support.registry import OFF, ON, feature, integer, seed, tier, writer
 from tierwright import Entitlements
 from tierwright.audit import Upkeep, archives_needed, maintain, tenant_history
+from tierwright.audit.archives import ARCHIVES_KEY
 from tierwright.errors import InvalidInput, TierwrightError
 from tierwright.tables import FeatureRegistry, LicenseTier, LicenseTierFeatures, TenantFeatureOverride, TenantLicense
 from tierwright.types import utc_now
@@ -147,6 +148,9 @@ def test_what_was_archived_is_asked_for_and_proves_the_same(
         assert blind.gaps[0] == f"the archive {path.name} is needed"
         whole = tenant_history(session, "acme", moment, archives=[path])
         assert (whole.gaps, whole.sha256, whole.decisions) == ((), before.sha256, before.decisions)
+        session.execute(sa.delete(TABLES["tierwright_state"]).where(sa.column("key") == ARCHIVES_KEY))
+        foreign = tenant_history(session, "acme", moment, archives=[path])
+        assert foreign.gaps == (f"the archive {path.name} is not of this history",), "whoever made it"
     assert report.removed == 4
 
 

@@ -78,7 +78,7 @@ def tenant_history(
         tenant: the host's identifier of the tenant.
         at: a moment in the past, with a time zone.
         archives: files of what ``maintain`` took out of the database; each is verified. Those that are needed and
-            missing are named in the gaps.
+            missing are named in the gaps, and those that did not leave this history.
         evidence: called with each line of the rows that prove it, in their order.
 
     Raises:
@@ -99,7 +99,10 @@ def tenant_history(
     decisions = replay.decide(moment)
     replay.doubt()
     replay.play(later)
-    missing = [_missing(each) for each in archives_needed(connection) if each.sha256 not in given.values()]
+    needed = archives_needed(connection)
+    missing = [_missing(each) for each in needed if each.sha256 not in given.values()]
+    ours = {each.sha256 for each in needed}
+    missing += [f"the archive {path.name} is not of this history" for path, hash_ in given.items() if hash_ not in ours]
     unexplained = _caught_up(connection, tenant_id, replay, trail)
     gaps = (*missing, *dict.fromkeys((*replay.gaps, *replay.contradictions)), *unexplained)
     return TenantHistory(tenant_id, moment, decisions, proof.rows, proof.digest.hexdigest(), gaps)
