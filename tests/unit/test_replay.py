@@ -96,6 +96,15 @@ def test_what_no_write_says_is_a_gap_and_no_error(kind: str, name: str, new: Any
         assert "cannot be read" in " ".join(replay.gaps) or (kind == "tenant" and action != "purged")
 
 
+def test_contents_that_are_not_told_change_nothing() -> None:
+    replay = Replay()
+    there = {"is_active": True, "is_premium": False, "default_value": {"enabled": True}}
+    replay.play([entry(1, "feature", "a.b", "created", None, there)])
+    replay.play([entry(2, "feature", "a.b", "updated", None, {"changed": ["created_by"]})])
+    assert replay.decide(BEGINNING)["a.b"].enabled
+    assert not replay.gaps
+
+
 def test_grants_may_be_told_of_after_the_tier_that_took_them_along() -> None:
     entries = (
         entry(1, TIER, "pro", "created", None, {"rank": 1}),

@@ -89,8 +89,8 @@ class Replay:
             self._restore(entry, old, new)
         elif entry.action == AuditAction.DELETED:
             self._delete(kind, entry, old)
-        elif entry.old_value is None:
-            self._create(kind, entry, new)
+        elif entry.action in (AuditAction.CREATED, AuditAction.IMPORTED):
+            self._create(kind, entry, new)  # without an old value alone, only contents were changed
         else:
             self._change(kind, entry, old, new)
         # The key of a tier may be that of another one by then, so what is said of it is doubted each time.
