@@ -19,6 +19,7 @@ from tests.support.rows import fill, ident
 from tierwright.errors import AuditContextMissing, InvalidInput, Unrecordable
 from tierwright.services.audit import AuditContext, require_context
 from tierwright.services.recording import statements
+from tierwright.services.recording.described import DESCRIBED
 from tierwright.tables import (
     FeatureAuditLog,
     FeatureRegistry,
@@ -186,6 +187,14 @@ def test_a_statement_that_writes_too_much_is_refused(session: Session, monkeypat
     session.commit()
     assert said(session) == []
     assert canvas(session).icon is None
+
+
+def test_many_pairs_are_named_in_parts() -> None:
+    """PostgreSQL goes as deep into a list of pairs as it is long: 10,000 of them are deeper than its stack."""
+    licenses = DESCRIBED["tenant_license"]
+    named = [(str(number), "main") for number in range(statements.MOST_ROWS)]
+    assert str(licenses.is_one_of(named)).count(" IN ") == statements.MOST_ROWS / 500
+    assert str(licenses.is_one_of([])) == "false"
 
 
 def test_a_statement_is_narrowed_to_what_was_read(session: Session) -> None:

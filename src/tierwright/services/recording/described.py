@@ -108,7 +108,10 @@ class Described:
         columns = self.primary_key()
         if len(columns) == 1:
             return columns[0].in_([identity[0] for identity in identities])
-        return sa.tuple_(*columns).in_(list(identities))
+        keys, pair = list(identities), sa.tuple_(*columns)
+        # In parts: PostgreSQL goes as deep into a list of pairs as it is long, and 10,000 are deeper than its stack.
+        parts = [pair.in_(keys[start : start + _CHUNK]) for start in range(0, len(keys), _CHUNK)]
+        return sa.or_(*parts) if parts else sa.false()
 
     def _locking(self, statement: sa.Select[Any]) -> sa.Select[Any]:
         return statement.with_for_update(of=self.table, key_share=True)

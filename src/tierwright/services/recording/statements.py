@@ -120,12 +120,8 @@ def _identity(described: Described, row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _changing(state: ORMExecuteState, described: Described) -> Run:
     statement: Any = state.statement
-    given = {} if state.is_executemany or isinstance(statement, sa.Delete) else state.parameters or {}
-    written = {getattr(name, "key", name) for name, _ in values_of(statement)}.union(given)
-    if not written.isdisjoint(column.name for column in described.primary_key()):
-        raise _refused(described, "it changes the primary key")
     if not state.is_executemany:
-        _refuse_new_key(described, statement)
+        _refuse_new_key(described, statement, state.parameters)
         return lambda: _run_narrowed(state, described)
     if not state.is_orm_statement or statement.whereclause is not None or not isinstance(statement, sa.Update):
         raise _refused(described, "it is run for many parameters; update by primary key: execute(update(Model), rows)")
@@ -196,10 +192,10 @@ def _connection(state: ORMExecuteState) -> Connection:
     return state.session.connection(bind_arguments=dict(state.bind_arguments))
 
 
-def _refuse_new_key(described: Described, statement: Any) -> None:
+def _refuse_new_key(described: Described, statement: Any, parameters: Any) -> None:
     """Refuse what would give a row another primary key: it could not be found again to tell how it is."""
     if isinstance(statement, sa.Update):
-        given = {getattr(name, "key", name) for name, _ in values_of(statement)}
+        given = {getattr(name, "key", name) for name, _ in values_of(statement)}.union(parameters or ())
         if not given.isdisjoint(column.name for column in described.primary_key()):
             raise _refused(described, "it changes a primary key; delete the row, and insert the other one")
 
