@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import sessionmaker
 from sqlmodel import Session, SQLModel
 
 from tests.conftest import POSTGRES
@@ -23,14 +24,23 @@ from tests.migration.test_protected_rows import filled, run  # noqa: F401  fille
 from tests.support import rows
 from tests.support.isolation import isolated
 from tierwright import migrations
+from tierwright.audit import erase_person
 from tierwright.audit.floor import raise_floor, read_floor
 from tierwright.audit.passes import Purpose, history_pass
 from tierwright.doctor import examine
-from tierwright.errors import HistoryProtected, InvalidInput, MigrationError, SchemaDrift, TransactionMissing
+from tierwright.errors import (
+    HistoryProtected,
+    InvalidInput,
+    MigrationError,
+    PrivilegeMissing,
+    SchemaDrift,
+    TransactionMissing,
+)
 from tierwright.isolation import tenant_context
 from tierwright.migrations import runner
 from tierwright.migrations.location import chain_path
 from tierwright.migrations.repair import ensured
+from tierwright.services.audit import AuditContext
 from tierwright.services.registry.integrity import typed_integrity
 
 LOG = "feature_audit_log"
@@ -421,6 +431,10 @@ def test_with_roles_apart_only_the_owner_can_open_a_pass(engine: Engine) -> None
                 connection.exec_driver_sql(f'SET LOCAL ROLE "{place.admin}"')
                 connection.exec_driver_sql(opening.format(purpose))
                 assert refused(connection, change) == guarded
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f'SET LOCAL ROLE "{place.admin}"')
+            with pytest.raises(PrivilegeMissing, match="owns"):
+                erase_person(sessionmaker(connection), actor="someone", by=AuditContext("privacy"))
         assert rows.contents(engine) == before
         for purpose, change in ((Purpose.ERASE, ERASE), (Purpose.MAINTAIN, f"DELETE FROM {LOG}")):
             with place.engine(place.owner).begin() as connection, history_pass(connection, purpose):

@@ -17,7 +17,7 @@ from sqlmodel import SQLModel
 
 from tierwright.audit.entries import HISTORY
 from tierwright.audit.passes import Purpose, history_pass
-from tierwright.errors import InvalidInput
+from tierwright.errors import InvalidInput, PrivilegeMissing
 from tierwright.services.audit import AuditContext, write_audit
 from tierwright.services.catalog_version import lock_file
 from tierwright.services.session_state import connection_of
@@ -29,6 +29,7 @@ from tierwright.types import AuditAction, AuditEntity, text_problem
 _LOG = HISTORY.c
 _KEY = (_LOG.performed_at, _LOG.id)
 _MADE = tuple(SQLModel.metadata.tables[name] for name in ("feature_registry", "tenant_integration_configs"))
+_IS_OWNER = "SELECT pg_has_role((SELECT relowner FROM pg_class WHERE oid = to_regclass('feature_audit_log')), 'MEMBER')"
 _BATCH = 1000
 _MOST_TEXT = 255
 
@@ -73,7 +74,7 @@ def erase_person(
 
     Raises:
         InvalidInput: nobody was named, or ``<erased>``, or ``by`` is the person.
-        PrivilegeMissing: row-level security hides rows from the current role.
+        PrivilegeMissing: row-level security hides rows from the current role, or it does not own the history.
         RetryTransaction: others held the rows for too long; run it again.
     """
     erasure = _Erasure(_checked(actor), _checked(ip_address))
@@ -87,8 +88,9 @@ def erase_person(
         connection = connection_of(session)
         require_all_tenants(connection)
         counts = {table.name: erasure.count(connection, table) for table in erasure.tables()}
-    if dry_run or not any(counts.values()):
-        return ErasureReport(MappingProxyType(counts))
+        if dry_run or not any(counts.values()):
+            return ErasureReport(MappingProxyType(counts))
+        _require_owner(connection)
     done = dict.fromkeys(counts, 0)
     while True:
         moved = run_in_transaction(sessions, lambda session: erasure.batch(session, by))
@@ -96,6 +98,15 @@ def erase_person(
             done[name] += rows
         if not any(moved.values()):
             return ErasureReport(MappingProxyType(done))
+
+
+def _require_owner(connection: Connection) -> None:
+    """Refuse what the triggers would refuse, in words."""
+    if connection.dialect.name == "postgresql" and connection.exec_driver_sql(_IS_OWNER).scalar_one() is False:
+        raise PrivilegeMissing(
+            "Only the role that owns the history, and its members, can take a person out of it.",
+            remedy="Connect as the owner of feature_audit_log.",
+        )
 
 
 class _Erasure:
