@@ -12,7 +12,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
+from time import sleep
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
@@ -39,9 +42,10 @@ from tierwright.audit import (
     verify_archive,
 )
 from tierwright.audit.maintenance import maintain
+from tierwright.audit.maintenance_postgresql import PostgresqlWork
 from tierwright.audit.months import months_after
 from tierwright.doctor import examine
-from tierwright.errors import ArchiveDamaged, ArchiveNotWritten, InvalidInput, LockNotAcquired
+from tierwright.errors import ArchiveDamaged, ArchiveNotRestored, ArchiveNotWritten, InvalidInput, LockNotAcquired
 from tierwright.migrations.dialects.postgresql_partitions import partitions
 from tierwright.services.audit import AuditContext, write_audit
 from tierwright.types import AuditAction, AuditEntity
@@ -273,11 +277,28 @@ def test_a_folder_that_takes_nothing_costs_no_row(old: Engine, tmp_path: Path, m
             maintain(old, replace(UPKEEP, folder=tmp_path))
     assert [path for path in tmp_path.iterdir() if LOG in path.name] == []
     assert stored(old) == before
-    (tmp_path / f"{LOG}_2025_11.jsonl.gz").write_bytes(b"half of an arch")  # of a killed run
+    taken = tmp_path / f"{LOG}_2025_11.jsonl.gz"
+    taken.write_bytes(b"an archive, as far as anybody knows")
     (tmp_path / f".{LOG}_2025_11.jsonl.gz.1.tmp").write_bytes(b"half")
     assert maintain(old, replace(UPKEEP, folder=tmp_path)).removed == 16
-    assert verify_archive(tmp_path / f"{LOG}_2025_11.jsonl.gz").rows == 4
+    assert taken.read_bytes() == b"an archive, as far as anybody knows"
+    assert verify_archive(tmp_path / f"{LOG}_2025_11.2.jsonl.gz").rows == 4
     assert [path for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_databases_that_share_a_folder_keep_each_others_archives(tmp_path: Path, clock: None) -> None:
+    engines = [host_engine(f"sqlite:///{tmp_path / name}.sqlite3") for name in "ab"]
+    before = []
+    for engine in engines:
+        migrations.upgrade(engine)
+        fill(engine, MONTHS[:1])
+        before.append(stored(engine))
+        assert maintain(engine, replace(UPKEEP, folder=tmp_path)).removed == 4
+    [first], [second] = map(recorded, engines)
+    assert first[:3] == (MONTHS[0], 1, f"{LOG}_2025_11.jsonl.gz")
+    assert second[:3] == (MONTHS[0], 2, f"{LOG}_2025_11.2.jsonl.gz")
+    assert restore(engines[0], [tmp_path / str(first[2])]) == [(4, 0)]
+    assert stored(engines[0]) == before[0]
 
 
 @one_of_each
@@ -325,6 +346,15 @@ def test_an_archive_that_was_changed_is_told_and_not_restored(tmp_path: Path, cl
         with pytest.raises(ArchiveDamaged), Session(engine) as session:
             restore_archive(session, path)
         shutil.rmtree(folder)
+    fill(engine, MONTHS[:1])
+    maintain(engine, replace(UPKEEP, folder=tmp_path))
+    other = tmp_path / f"{LOG}_2025_11.2.jsonl.gz"
+    other.rename(whole)  # whole by itself, under the name of one that the database knows
+    manifest = json.loads(Path(f"{other}.manifest.json").read_text())
+    Path(f"{whole}.manifest.json").write_text(json.dumps(manifest | {"file": whole.name, "part": 1}))
+    assert verify_archive(whole).rows == 4
+    with pytest.raises(ArchiveDamaged, match="recorded another one"):
+        restore(engine, [whole])
     assert stored(engine) == []
 
 
@@ -412,6 +442,66 @@ def test_of_two_with_folders_of_their_own_one_records(
         maintain(engine, replace(UPKEEP, folder=tmp_path))
     assert [each[:2] for each in recorded(engine)] == [(MONTHS[0], 1)]
     assert verify_archive(other / f"{LOG}_2025_11.jsonl.gz").rows == 4
+
+
+@one_postgresql
+def test_a_late_writer_is_let_through_before_its_partition_goes(
+    postgresql_engine: Engine, clock: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrations.upgrade(postgresql_engine)
+    fill(postgresql_engine, MONTHS[:1])
+    take_off, writers = PostgresqlWork._take_off, []
+
+    def take_off_while_one_waits(work: PostgresqlWork, connection: Any, name: str) -> None:
+        if not writers:
+            writers.append(Thread(target=fill, args=(postgresql_engine, MONTHS[:1], 1)))
+            writers[0].start()
+            waits = f"SELECT EXISTS (SELECT FROM pg_locks WHERE relation = '{name}'::regclass AND NOT granted)"
+            while not connection.exec_driver_sql(waits).scalar_one():
+                sleep(0.01)
+        take_off(work, connection, name)
+
+    monkeypatch.setattr(PostgresqlWork, "_take_off", take_off_while_one_waits)
+    report = maintain(postgresql_engine, replace(UPKEEP, folder=tmp_path, lock_wait=60))
+    writers[0].join()
+    assert (report.removed, report.left) == (0, 5)  # it was not kept waiting for a minute
+    assert maintain(postgresql_engine, replace(UPKEEP, folder=tmp_path)).removed == 5
+
+
+@one_postgresql
+def test_time_limits_of_the_role_do_not_stop_it(postgresql_engine: Engine, clock: None, tmp_path: Path) -> None:
+    migrations.upgrade(postgresql_engine)
+    fill(postgresql_engine, MONTHS[:1])
+    limits = "-c statement_timeout=60000 -c idle_in_transaction_session_timeout=60000"
+    engine = host_engine(f"{postgresql_engine.url.render_as_string(hide_password=False)}?options={quote(limits)}")
+    seen = set()
+
+    def look(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if LOG in statement:
+            for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                seen.add(cursor.connection.execute(f"SHOW {name}").fetchone()[0])
+
+    sa.event.listen(engine, "before_cursor_execute", look)
+    assert maintain(engine, replace(UPKEEP, folder=tmp_path)).removed == 4
+    assert seen == {"0"}
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "1min"
+    engine.dispose()
+
+
+@one_postgresql
+def test_what_postgresql_cannot_hold_is_told(postgresql_engine: Engine, clock: None, tmp_path: Path) -> None:
+    engine = host_engine(f"sqlite:///{tmp_path / 'x.sqlite3'}")
+    migrations.upgrade(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"INSERT INTO {LOG} (id, entity_type, entity_id, action, performed_at, new_value) VALUES "
+            f"('{uuid.uuid4().hex}', 'tenant', 'x', 'updated', '2025-11-05 00:00:00', '{{\"a\": \"\\u0000\"}}')"
+        )
+    maintain(engine, replace(UPKEEP, folder=tmp_path))
+    migrations.upgrade(postgresql_engine)
+    with pytest.raises(ArchiveNotRestored, match="Unicode"):
+        restore(postgresql_engine, [tmp_path / f"{LOG}_2025_11.jsonl.gz"])
 
 
 @one_postgresql

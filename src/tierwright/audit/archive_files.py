@@ -1,7 +1,7 @@
 """Archives as files: gzipped lines, and beside them a manifest that says what they must be.
 
 A file gets its name only after it was read back and found whole; the manifest comes last. So an archive with a manifest
-is complete, and whatever else a killed run has left is written anew.
+is complete. A name that is taken by other bytes is left alone: they may be all that is left of somebody's rows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,11 @@ from tierwright.errors import ArchiveDamaged, ArchiveNotWritten
 FORMAT = "tierwright-history-1"
 MANIFEST = ".manifest.json"
 _TABLE = "feature_audit_log"
+_KEY = frozenset({"id", "performed_at"})
 _LEVEL = 6
 _BLOCK = 2**20
+#: Bytes of a line, which is held in memory: a small file can pretend to be a huge one.
+_LONGEST = 2**26
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,12 @@ def archive_name(month: str, part: int) -> str:
 def write_archive(
     folder: Path, month: str, part: int, columns: tuple[str, ...], dialect: str, lines: Iterable[str]
 ) -> Manifest:
-    """Write an archive, read it back, and give it its name; one of that name that was never used is replaced.
+    """Write an archive, read it back, and give it a name that is free; one of the same bytes is used again.
 
     Args:
         folder: where to.
-        month, part, columns, dialect: for the manifest.
+        month, part, columns, dialect: for the manifest. The part is the first that may be free: another database may
+            have its archives in the same folder, and a killed run, or one before the database was restored, its own.
         lines: of the rows, without their ends.
 
     Returns:
@@ -91,6 +95,10 @@ def write_archive(
     with _written(temporary):
         manifest = _write(temporary, Manifest(FORMAT, name, month, part, 0, "", "", columns, dialect, 0, "", ""), lines)
         _check(temporary, manifest)
+        while not _is_free(folder / manifest.file, manifest):
+            part = manifest.part + 1
+            manifest = replace(manifest, part=part, file=archive_name(month, part))
+        name = manifest.file
         os.replace(temporary, folder / name)
     temporary = folder / f".{name}{MANIFEST}.{os.getpid()}.tmp"
     with _written(temporary):
@@ -127,12 +135,16 @@ def read_manifest(path: Path) -> Manifest:
     try:
         found = json.loads(Path(f"{path}{MANIFEST}").read_text("utf-8"))
         manifest = Manifest(**{**found, "columns": tuple(found["columns"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _damaged(path, f"its manifest cannot be read ({type(error).__name__})") from error
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise damaged(path, f"its manifest cannot be read ({type(error).__name__})") from error
     if manifest.format != FORMAT or manifest.file != path.name:
-        raise _damaged(path, f"its manifest is about {manifest.file!a} in the format {manifest.format!a}")
-    if not all(isinstance(getattr(manifest, field.name), int) for field in fields(manifest) if field.type == "int"):
-        raise _damaged(path, "its manifest counts with what are no numbers")
+        raise damaged(path, f"its manifest is about {manifest.file!a} in the format {manifest.format!a}")
+    types = {"int": int, "str": str, "tuple[str, ...]": tuple}
+    if not all(type(getattr(manifest, field.name)) is types[str(field.type)] for field in fields(manifest)):
+        raise damaged(path, "its manifest has a text for a number, or the reverse")
+    names = set(manifest.columns)
+    if not all(isinstance(name, str) for name in names) or len(names) < len(manifest.columns) or not names >= _KEY:
+        raise damaged(path, "its manifest names no columns, or some twice")
     return manifest
 
 
@@ -144,10 +156,12 @@ def read_lines(path: Path) -> Iterator[str]:
     """
     try:
         with gzip.open(path) as file:
-            for line in file:
+            while line := file.readline(_LONGEST + 1):
+                if len(line) > _LONGEST:
+                    raise damaged(path, f"a line of it is longer than {_LONGEST} bytes")
                 yield line.decode().removesuffix("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise _damaged(path, f"it cannot be read ({type(error).__name__})") from error
+        raise damaged(path, f"it cannot be read ({type(error).__name__})") from error
 
 
 def read_archive(path: Path) -> Iterator[AuditEntry]:
@@ -157,7 +171,12 @@ def read_archive(path: Path) -> Iterator[AuditEntry]:
         ArchiveDamaged: it is not what its manifest says.
     """
     verify_archive(path)
-    yield from map(entry_of, read_lines(path))
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            entry = entry_of(line)
+        except (ValueError, KeyError, RecursionError) as error:
+            raise damaged(path, f"line {number} is no entry") from error
+        yield entry
 
 
 def _write(path: Path, manifest: Manifest, lines: Iterable[str]) -> Manifest:
@@ -173,13 +192,13 @@ def _write(path: Path, manifest: Manifest, lines: Iterable[str]) -> Manifest:
         raw.flush()
         os.fsync(raw.fileno())
     size, digest = _of_file(path)
-    moments = (json.loads(split(line).get("performed_at", '""')) if line else "" for line in (first, last))
     return Manifest(
         **{
             **manifest.as_dict(),
             "columns": manifest.columns,
             "rows": rows,
-            **dict(zip(("first", "last"), moments, strict=True)),
+            "first": _moment(split(first)) if rows else "",
+            "last": _moment(split(last)) if rows else "",
             "bytes": size,
             "sha256": digest,
             "content_sha256": content.hexdigest(),
@@ -191,18 +210,37 @@ def _check(path: Path, manifest: Manifest) -> None:
     try:
         found = _of_file(path)
     except OSError as error:
-        raise _damaged(path, f"it cannot be read ({type(error).__name__})") from error
+        raise damaged(path, f"it cannot be read ({type(error).__name__})") from error
     if found != (manifest.bytes, manifest.sha256):
-        raise _damaged(path, "its bytes are not those of the manifest")
-    content, rows = hashlib.sha256(), 0
+        raise damaged(path, "its bytes are not those of the manifest")
+    content, rows, first, before, columns = hashlib.sha256(), 0, "", "", set(manifest.columns)
     for rows, line in enumerate(read_lines(path), start=1):
         content.update(line.encode() + b"\n")
         try:
-            split(line)
+            values = split(line)
         except ValueError as error:
-            raise _damaged(path, f"line {rows} is no JSON object") from error
+            raise damaged(path, f"line {rows} is no JSON object") from error
+        if not {name.partition("!")[0] for name in values if name not in columns} <= columns or line == before:
+            raise damaged(path, f"line {rows} has other columns than the manifest, or is there twice")
+        first, before = first or line, line
     if (rows, content.hexdigest()) != (manifest.rows, manifest.content_sha256):
-        raise _damaged(path, "its lines are not those of the manifest")
+        raise damaged(path, "its lines are not those of the manifest")
+    moments = (_moment(split(first)), _moment(values)) if rows else ("", "")
+    if moments != (manifest.first, manifest.last):
+        raise damaged(path, "its moments are not those of the manifest")
+
+
+def _moment(values: dict[str, str]) -> str:
+    """Return the moment of a line, as the manifest has it."""
+    raw = values.get("performed_at", "")
+    return str(json.loads(raw)) if raw.startswith('"') else raw
+
+
+def _is_free(path: Path, manifest: Manifest) -> bool:
+    """Tell whether an archive may have a name: nothing has it, also no manifest alone, or the same bytes."""
+    if path.exists():
+        return _of_file(path) == (manifest.bytes, manifest.sha256)
+    return not Path(f"{path}{MANIFEST}").exists()
 
 
 def _of_file(path: Path) -> tuple[int, str]:
@@ -251,7 +289,8 @@ def _sync(folder: Path) -> None:
             os.close(handle)
 
 
-def _damaged(path: Path, why: str) -> ArchiveDamaged:
+def damaged(path: Path, why: str) -> ArchiveDamaged:
+    """Return the error about an archive that cannot be trusted."""
     return ArchiveDamaged(
         f"The archive {str(path)!a} is not whole: {why}.",
         remedy="Take it from a copy, with its manifest; nothing is dropped for an archive that is not whole.",

@@ -19,7 +19,8 @@ from tierwright.audit.entries import NAMES, AuditEntry
 JSON_COLUMNS = frozenset({"old_value", "new_value"})
 #: After the name of a column whose value is no text, or no JSON where JSON is expected: bytes in hexadecimal, a text.
 AS_HEX, AS_TEXT = "!hex", "!text"
-_DECODER = json.JSONDecoder()
+#: What is nested deeper than Python reads, in pieces.
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]|[^"\[\]{}]+')
 _STORED_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?")
 _WRITTEN_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d\.\d{6})Z")
 
@@ -57,11 +58,15 @@ def split(line: str) -> dict[str, str]:
     position = 1
     while line[position : position + 1] != "}":
         key, colon = _DECODER.raw_decode(line, position)
-        _, end = _DECODER.raw_decode(line, colon + 1)
+        end = _end_of(line, colon + 1)
         if line[colon : colon + 1] != ":" or line[end : end + 1] not in (",", "}") or not isinstance(key, str):
             raise ValueError("no JSON object")
+        if key in found:
+            raise ValueError("a key twice")
         found[key] = line[colon + 1 : end]
         position = end + (line[end] == ",")
+    if position != len(line) - 1:
+        raise ValueError("more than an object")
     return found
 
 
@@ -74,9 +79,9 @@ def values_of(line: str) -> dict[str, str | bytes]:
     found: dict[str, str | bytes] = {}
     for key, raw in split(line).items():
         if key.endswith(AS_HEX):
-            found[key.removesuffix(AS_HEX)] = bytes.fromhex(json.loads(raw))
+            found[key.removesuffix(AS_HEX)] = bytes.fromhex(_text(raw))
         elif key.endswith(AS_TEXT):
-            found[key.removesuffix(AS_TEXT)] = json.loads(raw)
+            found[key.removesuffix(AS_TEXT)] = _text(raw)
         elif key in JSON_COLUMNS or not raw.startswith('"'):
             found[key] = raw
         else:
@@ -108,6 +113,25 @@ def stored_value(column: str, value: str | bytes) -> Any:
     return value
 
 
+def _text(raw: str) -> str:
+    if not raw.startswith('"'):
+        raise ValueError("no text")
+    return str(json.loads(raw))
+
+
+def _end_of(line: str, start: int) -> int:
+    """Return where a value ends; one that is nested too deeply for Python is only looked at for its brackets."""
+    try:
+        return _DECODER.raw_decode(line, start)[1]
+    except RecursionError:
+        depth = 0
+        for piece in _PIECE.finditer(line, start):
+            depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(piece[0], 0)
+            if depth == 0:
+                return piece.end()
+        raise ValueError("no end") from None
+
+
 def moment_text(moment: datetime) -> str:
     """Return a moment as lines have it."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
@@ -116,8 +140,8 @@ def moment_text(moment: datetime) -> str:
 def _of_stored(name: str, value: Any) -> str:
     if isinstance(value, bytes):
         return f"{quoted(name + AS_HEX)}:{quoted(value.hex())}"
-    if isinstance(value, int | float):
-        return f"{quoted(name)}:{quoted(str(value)) if value != value or abs(value) == float('inf') else repr(value)}"
+    if isinstance(value, int | float):  # what was too large a number is infinite, and there is no other JSON for that
+        return f"{quoted(name)}:{repr(value).replace('inf', '9e999')}"
     if name in JSON_COLUMNS:
         # A break can only be between its parts: within a text, JSON has none.
         return (
@@ -138,14 +162,18 @@ def _written(name: str, value: str) -> str:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text, parse_constant=_no_constant)
-    except ValueError:
+        _DECODER.decode(text)
+    except (ValueError, RecursionError):
         return False
     return True
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(name)
+
+
+#: Numbers stay texts: Python reads none of more than 4,300 digits.
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_no_constant)
 
 
 def _or_as_it_is(convert: Callable[[], str], value: str) -> str:

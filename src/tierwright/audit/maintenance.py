@@ -118,6 +118,8 @@ class Work(ABC):
         self.sessions = sessionmaker(engine)
         self.report = UpkeepReport()
         self.now = utc_now()
+        #: By month: the part that was the next one when it was archived.
+        self.next_parts: dict[str, int] = {}
 
     def run(self) -> UpkeepReport:
         """Do it."""
@@ -156,7 +158,7 @@ class Work(ABC):
     def archive(self, period: Period) -> tuple[Manifest | None, Archive]:
         """Write the archive of a month's rows and read it back; return what to record of it."""
         with self.engine.connect() as connection:
-            part = next_part(read_archives(connection), period.month)
+            part = self.next_parts[period.month] = next_part(read_archives(connection), period.month)
             if self.upkeep.folder is None:
                 return None, Archive(period.month, part, None, 0, None)
             self.progress(f"archiving {period.month}")
@@ -170,7 +172,7 @@ class Work(ABC):
                 connection.dialect.name,
                 lines(connection, columns, period),
             )
-        return manifest, Archive(period.month, part, manifest.file, manifest.rows, manifest.sha256)
+        return manifest, Archive(period.month, manifest.part, manifest.file, manifest.rows, manifest.sha256)
 
     def record(self, session: Session, archive: Archive) -> None:
         """Leave an entry in the history about what leaves it."""

@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy.engine import Connection
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from tierwright.audit.archive_files import Manifest
 from tierwright.audit.archives import Archive, add_archives
 from tierwright.audit.floor import raise_floor
-from tierwright.audit.maintenance import Work, at_work, patiently
+from tierwright.audit.maintenance import Progress, Upkeep, Work, at_work, patiently
 from tierwright.audit.stored_rows import TABLE, Period, count_rows, lines, periods, stored_columns
 from tierwright.errors import SchemaDrift
 from tierwright.migrations.definitions import Partitioning
@@ -24,15 +25,36 @@ from tierwright.migrations.dialects.postgresql_moving import move_rows, rows_out
 from tierwright.migrations.dialects.postgresql_partitions import Partition, months_ahead, partitions
 
 _LOG = Partitioning(TABLE, "performed_at")
+_IDLE = "idle_session_timeout"
 _LOCK = "SELECT pg_try_advisory_lock(%s)"
+
+
+#: For a transaction that reads years, and waits for others between.
+_UNHURRIED = (
+    "SELECT set_config(name, '0', true) FROM pg_settings "
+    "WHERE name IN ('statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')"
+)
+_IS_WAITED_FOR = (
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = %s::regclass AND mode = 'RowExclusiveLock' AND NOT granted "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+)
 
 
 class _ChangedMeanwhile(Exception):
     """Rows came, or were changed, after they were archived."""
 
 
+class _InTheWay(Exception):
+    """A writer waits for the partition, and holds the table, which is waited for."""
+
+
 class PostgresqlWork(Work):
     """The upkeep on PostgreSQL."""
+
+    def __init__(self, engine: Engine, upkeep: Upkeep, progress: Progress) -> None:
+        engine = engine.execution_options()  # the caller's own keeps its time limits
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(_UNHURRIED))
+        super().__init__(engine, upkeep, progress)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -44,11 +66,14 @@ class PostgresqlWork(Work):
             )
             if not keeper.exec_driver_sql(_LOCK, (key,)).scalar_one():
                 raise at_work()
+            keeper.exec_driver_sql("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = %s", (_IDLE,))
             keeper.commit()
             try:
                 yield
             finally:
                 keeper.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (key,))
+                keeper.exec_driver_sql(f"RESET {_IDLE}")
+                keeper.commit()
 
     def prepare(self) -> None:
         """Make the months ahead, after those of rows that have none."""
@@ -126,6 +151,8 @@ class PostgresqlWork(Work):
                 savepoint.rollback()
                 if sqlstate(error) != LOCK_NOT_AVAILABLE:
                     raise
+                if connection.exec_driver_sql(_IS_WAITED_FOR, (name.replace("%%", "%"),)).scalar_one():
+                    raise _InTheWay from None
                 return False
             savepoint.commit()
             return True
@@ -139,9 +166,10 @@ class PostgresqlWork(Work):
             def attempt() -> bool:
                 try:
                     with connection.begin():
-                        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
                         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(self.upkeep.lock_timeout * 1000)}")
                         work(connection)
+                except _InTheWay:  # first it gets what it waits for
+                    return False
                 except DBAPIError as error:
                     if sqlstate(error) != LOCK_NOT_AVAILABLE:
                         raise

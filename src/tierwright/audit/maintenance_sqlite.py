@@ -67,7 +67,7 @@ class SqliteWork(Work):
     def _begin(self, session: Session, period: Period, archive: Archive) -> None:
         connection = session.connection()
         lock_file(connection)
-        if next_part(read_archives(connection), archive.month) != archive.part:
+        if next_part(read_archives(connection), archive.month) != self.next_parts[archive.month]:
             raise at_work()  # with another folder, whose lock is not ours
         rows = archive.rows if archive.file is not None else count_rows(connection, period)
         archive = replace(archive, rows=rows, is_complete=archive.file is None)
@@ -116,7 +116,8 @@ class SqliteWork(Work):
 def _delete(session: Session, batch: Sequence[str]) -> int:
     connection = session.connection()
     lock_file(connection)
-    found = [rowid for rowid, line in _stored(connection, batch) if line in set(batch)]
+    known = set(batch)
+    found = [rowid for rowid, line in _stored(connection, batch) if line in known]
     if found:
         marks = ", ".join("?" * len(found))
         with history_pass(connection, Purpose.MAINTAIN):

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from tierwright.audit.archive_files import Manifest, read_lines, verify_archive
+from tierwright.audit.archive_files import Manifest, damaged, read_lines, verify_archive
 from tierwright.audit.archive_lines import stored_value, values_of
+from tierwright.audit.archives import read_archives
 from tierwright.audit.stored_rows import POSTGRESQL_MOMENT, TABLE, Column, stored_columns
 from tierwright.errors import ArchiveNotRestored
 from tierwright.services.catalog_version import lock_file
@@ -47,14 +49,16 @@ def restore_archive(session: Session, path: Path) -> Restored:
         path: of the archive; its manifest lies beside it.
 
     Raises:
-        ArchiveDamaged: it is not what its manifest says.
-        ArchiveNotRestored: it has columns that the history here has not.
+        ArchiveDamaged: it is not what its manifest says, or not the one that the database recorded under its name.
+        ArchiveNotRestored: it has columns that the history here has not, or rows that do not fit it: PostgreSQL takes
+            no ``\\u0000`` in JSON, and SQLite does.
         PrivilegeMissing: row-level security hides rows from the current role.
     """
     manifest = verify_archive(path)
     connection = connection_of(session, writing=True)
     require_all_tenants(connection)
     lock_file(connection)
+    _refuse_another(connection, path, manifest)
     columns = {column.name: column for column in stored_columns(connection)}
     unknown = [name for name in manifest.columns if name not in columns]
     if unknown:
@@ -66,8 +70,29 @@ def restore_archive(session: Session, path: Path) -> Restored:
     listed = [columns[name] for name in manifest.columns]
     written, lines = 0, read_lines(path)
     while batch := list(islice(lines, _BATCH)):
-        written += _write(connection, listed, [values_of(line) for line in batch])
+        try:
+            written += _write(connection, listed, [values_of(line) for line in batch])
+        except ValueError as error:
+            raise damaged(path, "a line of it is no row") from error
+        except (DataError, IntegrityError) as error:
+            raise _misfit(path, error) from error
     return Restored(manifest, written, manifest.rows - written)
+
+
+def _refuse_another(connection: Connection, path: Path, manifest: Manifest) -> None:
+    """Refuse an archive of a name that was recorded with other bytes: somebody has changed it, or it is another's."""
+    recorded = [each.sha256 for each in read_archives(connection) if each.file == manifest.file]
+    if recorded and manifest.sha256 not in recorded:
+        raise damaged(path, "the database recorded another one of this name")
+
+
+def _misfit(path: Path, error: DBAPIError) -> ArchiveNotRestored:
+    problem = str(getattr(getattr(error.orig, "diag", None), "message_primary", None) or error.orig)
+    return ArchiveNotRestored(
+        f"A row of the archive {path.name!a} does not fit the history here: {problem}.",
+        remedy="Restore it into a database of the kind that it comes from.",
+        details={"file": str(path)},
+    )
 
 
 def _write(connection: Connection, columns: Sequence[Column], batch: list[dict[str, str | bytes]]) -> int:
