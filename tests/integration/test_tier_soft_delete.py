@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from sqlmodel import Session
 from tests.conftest import SERVERS
 from tests.support.registry import OFF, ON, everything, history, integer, seed, tier, writer
 from tierwright import Entitlements, SnapshotStore, catalog
-from tierwright.audit import tenant_history
+from tierwright.audit import AuditLog, AuditQuestion, tenant_history
 from tierwright.catalog import CatalogDocument, move_tenants, plan_move
+from tierwright.doctor import examine
 from tierwright.errors import (
     AlreadyExists,
     InvalidInput,
@@ -31,8 +33,9 @@ from tierwright.errors import (
 from tierwright.services import support
 from tierwright.services.audit import AuditContext
 from tierwright.services.registry import Registry
+from tierwright.services.registry.rows import apply
 from tierwright.services.tenant_search import on_tier
-from tierwright.tables import LicenseTier, TenantLicense
+from tierwright.tables import LicenseTier, LicenseTierFeatures, TenantLicense
 from tierwright.types import FeatureType, utc_now
 
 TIERS = LicenseTier.__table__  # type: ignore[attr-defined]  # made by the metaclass
@@ -91,7 +94,121 @@ def test_a_deleted_tier_can_be_assigned_nowhere(session: Session, registry: Regi
     # Whoever writes it: neither the default nor open, which keeps the previous release from giving it away.
     for column in ("is_default", "is_active"):
         with pytest.raises(sa.exc.IntegrityError, match="chk_license_tier_deleted"), session.begin_nested():
-            session.execute(sa.update(TIERS).where(TIERS.c.id == row.id).values({column: True}))
+            session.connection().execute(sa.update(TIERS).where(TIERS.c.id == row.id).values({column: True}))
+
+
+def ways_past_the_services(session: Session) -> Iterator[Callable[[], Any]]:
+    """Yield how a host could give away the deleted tier, or change it."""
+    pro, free = the(session, tier_key="pro"), the(session, tier_key="free")
+    globex = session.get_one(TenantLicense, ("globex", "trial"))
+    session.execute(sa.update(TenantLicense).values(license_tier_id=free.id))
+    [one] = session.scalars(sa.select(LicenseTierFeatures).filter_by(license_tier_id=pro.id, feature_key="a.one"))
+    license_ = {"tenant_id": "new", "license_tier_id": pro.id}
+    grant = {"license_tier_id": pro.id, "feature_key": "a.two", "feature_value": ON}
+    heir = {"tier_key": "heir", "name": "Heir", "base_tier_id": pro.id}
+    of_globex = sa.update(TenantLicense).where(LICENSES.c.tenant_id == "globex")
+    is_pro = TIERS.c.id == pro.id
+    for row in (TenantLicense(**license_), LicenseTierFeatures(**grant), LicenseTier(**heir)):
+        yield partial(session.add, row)
+    for changed, name, value in (
+        (globex, "license_tier_id", pro.id),
+        (free, "base_tier_id", pro.id),
+        (pro, "rank", 7),
+        (pro, "tier_key", "other"),
+        (one, "feature_value", OFF),
+    ):
+        yield partial(setattr, changed, name, value)
+    for gone in (one, pro):
+        yield partial(session.delete, gone)
+    for model, values in ((TenantLicense, license_), (LicenseTierFeatures, grant), (LicenseTier, heir)):
+        yield partial(session.execute, sa.insert(model).values(values))
+        yield partial(session.execute, sa.insert(model), [values])
+    yield partial(session.execute, of_globex.values(license_tier_id=pro.id))
+    yield partial(session.execute, of_globex.values(license_tier_id=sa.bindparam("tier")), {"tier": pro.id})
+    by_key = {"tenant_id": "globex", "license_key": "trial", "license_tier_id": pro.id}
+    yield partial(session.execute, sa.update(TenantLicense), [by_key])
+    yield partial(session.execute, sa.update(LicenseTier).where(TIERS.c.id == free.id).values(base_tier_id=pro.id))
+    yield partial(session.execute, sa.update(LicenseTier).where(is_pro).values(rank=7))
+    yield partial(session.execute, sa.delete(LicenseTier).where(is_pro))
+    yield partial(session.execute, sa.delete(LicenseTierFeatures).filter_by(license_tier_id=pro.id))
+    yield partial(session.execute, sa.update(LicenseTierFeatures).values(feature_value=OFF))
+
+
+def test_nor_past_the_services(session: Session, registry: Registry) -> None:
+    registry.tiers.delete("pro")
+    session.commit()
+    before = everything(session)
+    for number in range(len(list(ways_past_the_services(session)))):
+        session.rollback()
+        write = list(ways_past_the_services(session))[number]
+        with pytest.raises(TierDeleted, match="pro was deleted"):  # noqa: PT012  the write, at once or in a flush
+            write()
+            session.flush()
+        session.rollback()
+    of_globex = sa.update(TenantLicense).where(LICENSES.c.tenant_id == "globex")
+    with pytest.raises(InvalidInput, match="for the database to work out"):
+        session.execute(of_globex.values(license_tier_id=sa.select(TIERS.c.id).limit(1).scalar_subquery()))
+    session.rollback()
+    assert everything(session) == before
+    # What goes past the session is found.
+    pro = the(session, tier_key="pro")
+    session.connection().execute(sa.update(TIERS).where(TIERS.c.tier_key == "plus").values(base_tier_id=pro.id))
+    session.connection().execute(sa.insert(LICENSES).values(tenant_id="new", license_tier_id=pro.id))
+    session.commit()
+    found = {each.code: each.message for each in examine(session.get_bind()).findings if each.code.startswith("tier-")}
+    assert found == {
+        "tier-base-deleted": "1 tier(s) inherit from a deleted one: plus/pro.",
+        "tier-given-deleted": "1 licence(s) were made for a tier that had been deleted: new/main/pro.",
+    }
+    # Whoever holds it keeps it, and its licence changes in all other ways.
+    session.execute(of_globex.values(expires_at=None))
+    session.get_one(TenantLicense, ("acme", "main")).is_active = False
+    session.commit()
+
+
+def test_a_host_deletes_and_revives_tiers_by_the_same_rules(session: Session, registry: Registry) -> None:
+    registry.tiers.create(tier("heir"), base="pro")
+    session.commit()
+    pro, heir = the(session, tier_key="pro"), the(session, tier_key="heir")
+    ended = {"deleted_at": utc_now(), "is_active": False}
+    for end in (
+        lambda: apply(pro, ended),
+        lambda: session.execute(sa.update(LicenseTier).where(TIERS.c.id == pro.id).values(ended)),
+        lambda: session.execute(sa.update(LicenseTier), [{"id": pro.id, **ended}]),
+    ):
+        with pytest.raises(StillInUse, match="heir"):  # noqa: PT012
+            end()
+            session.flush()
+        session.rollback()
+    session.execute(sa.update(LicenseTier).where(TIERS.c.tier_key.in_(["pro", "heir"])).values(ended))
+    session.commit()
+    for revive in (
+        lambda: apply(heir, {"deleted_at": None, "is_active": True}),
+        lambda: session.execute(sa.update(LicenseTier).where(TIERS.c.id == heir.id).values(deleted_at=None)),
+    ):
+        with pytest.raises(TierDeleted, match="pro was deleted"):  # noqa: PT012
+            revive()
+            session.flush()
+        session.rollback()
+    apply(pro, {"deleted_at": None, "is_active": True})
+    apply(heir, {"deleted_at": None, "is_active": True})
+    session.commit()
+    assert registry.licenses.assign("new", "heir").changed
+
+
+def test_a_move_to_the_tier_that_has_the_key_now_is_recorded(session: Session, registry: Registry) -> None:
+    registry.tiers.delete("pro")
+    registry.tiers.create(tier("pro", rank=0))
+    registry.tiers.grant("pro", {"a.two": ON})
+    session.commit()
+    new = the(session, tier_key="pro", is_active=True)
+    session.get_one(TenantLicense, ("acme", "main")).license_tier_id = new.id
+    session.execute(sa.update(TenantLicense).where(LICENSES.c.tenant_id == "globex").values(license_tier_id=new.id))
+    session.commit()
+    for tenant in ("acme", "globex"):
+        entry = AuditLog(session).page(AuditQuestion(tenant=tenant)).entries[0]
+        assert (entry.action, entry.old_value["tier_key"], entry.new_value["tier_key"]) == ("updated", "pro", "pro")
+        assert tenant_history(session, tenant, at=utc_now()).gaps == ()
 
 
 def test_what_others_need_cannot_be_deleted(registry: Registry) -> None:
@@ -144,7 +261,9 @@ def test_its_key_is_used_again_and_nothing_is_mixed_up(session: Session, registr
     registry.licenses.assign("both", "pro", expires_at=utc_now() + timedelta(days=1))
     session.commit()
     old, new = the(session, is_active=False), the(session, tier_key="pro", is_active=True)
-    session.add(TenantLicense(tenant_id="both", license_key="old", license_tier_id=old.id))
+    # As raw SQL could: a tenant may also have held the old one all the time.
+    values = {"tenant_id": "both", "license_key": "old", "license_tier_id": old.id}
+    session.connection().execute(sa.insert(LICENSES).values(values))
     session.commit()
     asked = Entitlements(session)
     for tenant, key, granted, is_old in (
@@ -337,6 +456,21 @@ def test_tenants_are_moved_in_batches_and_a_stopped_move_goes_on(session: Sessio
     kept = session.execute(sa.select(LICENSES.c.expires_at).where(LICENSES.c.tenant_id == "t1")).scalar_one()
     assert kept == now + timedelta(days=30)
     assert Entitlements(session).evaluate("t1", "a.limit").value == 9
+
+
+def test_a_move_stops_where_another_tier_has_the_key_by_now(session: Session, registry: Registry) -> None:
+    sessions = sessionmaker(session.get_bind(), class_=Session)
+
+    def replace_target(_moved: int) -> None:
+        registry.tiers.delete("plus")
+        registry.tiers.create(tier("plus", rank=1))
+        session.commit()
+
+    with pytest.raises(TierDeleted, match="plus was deleted"):
+        move_tenants(sessions, "pro", "plus", batch_size=1, actor="ops", progress=replace_target)
+    session.expire_all()
+    by_tier = sa.select(TIERS.c.tier_key, TIERS.c.is_active).join(LICENSES, LICENSES.c.license_tier_id == TIERS.c.id)
+    assert sorted(map(tuple, session.execute(by_tier))) == [("plus", False), ("pro", True)]
 
 
 def test_a_store_hears_of_a_move(session: Session, migrated_engine: Engine) -> None:

@@ -19,6 +19,7 @@ from tierwright.catalog.tier_move import Move, not_ended, open_tier, plan_move
 from tierwright.errors import InvalidInput, LossRefused
 from tierwright.services.audit import Journal
 from tierwright.services.registry.integrity import typed_writes
+from tierwright.services.registry.live_tiers import NamedTier, deleted
 from tierwright.services.registry.locking import lock_tenants
 from tierwright.services.session_state import connection_of, own_writes
 from tierwright.services.statements import LICENSES
@@ -130,7 +131,7 @@ def _batch(session: Session, move: Move, keys: Sequence[Key], actor: str | None,
         connection = connection_of(session)
         lock_tenants(connection, sorted({tenant_id for tenant_id, _ in keys}))
         require_all_tenants(connection)
-        open_tier(connection, move.target.key)
+        _refuse_another(open_tier(connection, move.target.key), move.target)
         due = sa.select(*_KEY).where(*not_ended(move.source, utc_now()), sa.tuple_(*_KEY).in_(list(keys)))
         found = [tuple(row) for row in connection.execute(due.with_for_update())]
         if not found:
@@ -140,6 +141,12 @@ def _batch(session: Session, move: Move, keys: Sequence[Key], actor: str | None,
             session.execute(update, execution_options={"synchronize_session": False})
             journal.record_all(_entry(move, *key) for key in found)
     return len(found)
+
+
+def _refuse_another(found: NamedTier, target: NamedTier) -> None:
+    """Refuse to go on where the tier that was meant is deleted by now, and another one has its key."""
+    if found.id != target.id:
+        raise deleted(target.key)
 
 
 def _entry(move: Move, tenant_id: str, license_key: str) -> dict[str, Any]:

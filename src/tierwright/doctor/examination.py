@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection, Engine
 
+from tierwright.doctor.deleted_tiers import deleted_tier_findings
 from tierwright.doctor.history import history_findings
 from tierwright.doctor.key_lists import key_list_findings
 from tierwright.doctor.partitions import partition_findings
@@ -48,6 +49,7 @@ def examine(
             *partition_findings(connection),
             *row_findings(connection, definitions),
             *(key_list_findings(connection) if rows else ()),
+            *(deleted_tier_findings(connection) if rows else ()),
         ]
     expected = catalog.expected(status.dialect)
     checked = {"tables": len(expected)}

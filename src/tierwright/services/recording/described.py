@@ -17,6 +17,12 @@ from tierwright.services.registry.rows import same
 from tierwright.types import AuditAction, AuditEntity
 
 Identity = tuple[str, ...]
+#: By table: the column that refers to a tier.
+TIER_COLUMNS: Mapping[str, str] = {
+    "license_tier": "base_tier_id",
+    "license_tier_features": "license_tier_id",
+    "tenant_license": "license_tier_id",
+}
 
 _tables = SQLModel.metadata.tables
 _CONFIGS = _tables["tenant_integration_configs"]
@@ -38,11 +44,13 @@ class Seen:
         identity: its primary key, as text.
         values: what the history may compare, by name; not all of it is ever shown.
         feature_key: the feature that it is about.
+        tier_id: the tier to which it refers: several may have had the same key.
     """
 
     identity: Identity
     values: Mapping[str, Any] = field(repr=False)
     feature_key: str | None
+    tier_id: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +85,11 @@ class Described:
     def seen(self, row: Any) -> Seen:
         """Return what a row of :meth:`select` says."""
         width = len(self.primary_key())
-        values = dict(zip(_statements(self).names, row[width + 1 :], strict=True))
-        return Seen(tuple(map(str, row[:width])), values, row[width])
+        values = dict(zip(_statements(self).names, row[width + 2 :], strict=True))
+        return Seen(tuple(map(str, row[:width])), values, row[width], row[width + 1])
 
     def select(self) -> sa.Select[Any]:
-        """Return what reads rows: the primary key, the feature, and then the values."""
+        """Return what reads rows: the primary key, the feature, the tier, and then the values."""
         return _statements(self).rows
 
     def locked(self, connection: Connection, statement: sa.Select[Any], parameters: Any = None) -> list[Seen]:
@@ -124,6 +132,8 @@ class Described:
         if before is None or after is None:
             return self._made_or_gone(before, after)
         changed = [name for name in after.values if not same(before.values[name], after.values[name])]
+        if before.tier_id != after.tier_id:  # a deleted tier may have left its key to another one
+            changed += {"tier_key", "base"}.intersection(after.values) - set(changed)
         if not changed:
             return []
         told = {name for name in changed if name not in self.contents}
@@ -183,7 +193,12 @@ def _statements(described: Described) -> _Statements:
     values = dict(_told(column.name, column) for column in columns)
     key = described.primary_key()
     keys = [column.label(f"pk_{column.name}") for column in key]
-    rows = sa.select(*keys, _feature(described.table), *(column.label(name) for name, column in values.items()))
+    rows = sa.select(
+        *keys,
+        _feature(described.table),
+        _tier(described.table),
+        *(column.label(name) for name, column in values.items()),
+    )
     one = rows.where(*(column == sa.bindparam(f"key_{at}", type_=column.type) for at, column in enumerate(key)))
     return _Statements(tuple(values), rows, one, described._locking(one))
 
@@ -199,6 +214,11 @@ def _feature(table: sa.Table) -> ColumnElement[Any]:
         return registered.scalar_subquery().label("of_feature")
     column: Any = table.c.get("feature_key", sa.null())
     return column.label("of_feature")  # type: ignore[no-any-return]
+
+
+def _tier(table: sa.Table) -> ColumnElement[Any]:
+    name = TIER_COLUMNS.get(table.name)
+    return (sa.null() if name is None else table.c[name]).label("of_tier")
 
 
 def _told(name: str, column: sa.Column[Any]) -> tuple[str, ColumnElement[Any]]:

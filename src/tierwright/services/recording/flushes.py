@@ -19,6 +19,7 @@ from tierwright.services.audit import check_context, note_all
 from tierwright.services.catalog_version import commits_by_itself, lock_file
 from tierwright.services.key_lists.checking import refuse_bad_lists
 from tierwright.services.key_lists.rules import LISTS, Written
+from tierwright.services.recording.deleted_tiers import refuse_deleted, seen_rows
 from tierwright.services.recording.described import DESCRIBED, Described, Identity, Seen
 from tierwright.services.session_state import is_own_write, is_told_of
 
@@ -86,7 +87,8 @@ def flushed(session: Session) -> None:
     """Look at what a flush has done, and write the entries about it.
 
     Raises:
-        InvalidInput, WriteRefused: lists of feature keys break the catalogue; the flush is rolled back.
+        InvalidInput, WriteRefused: lists of feature keys break the catalogue, or a deleted tier is given to somebody;
+            the flush is rolled back.
     """
     touched: list[_Touched] = session.info.pop(_TOUCHED, [])
     session.info.pop(_KNOWN, None)
@@ -95,6 +97,8 @@ def flushed(session: Session) -> None:
         groups[each.described, each.connection].append(each)
     changes = {group: _changes(*group, rows) for group, rows in groups.items()}
     _check_lists(changes)
+    for (described, connection), pairs in changes.items():
+        refuse_deleted(connection, described, seen_rows(pairs))
     entries = [
         entry
         for (described, _), pairs in changes.items()

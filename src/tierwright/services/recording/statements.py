@@ -17,11 +17,12 @@ from tierwright.errors import Unrecordable
 from tierwright.services.audit import check_context, note_all
 from tierwright.services.catalog_version import lock_file
 from tierwright.services.key_lists.checking import refuse_bad_lists
+from tierwright.services.recording.deleted_tiers import given_rows, refuse_deleted, seen_rows
 from tierwright.services.recording.described import DESCRIBED, Described, Identity, Seen
 from tierwright.services.recording.disguises import plain_table
 from tierwright.services.recording.flushes import grants_of
 from tierwright.services.recording.named_rows import named_row
-from tierwright.services.recording.written_lists import lists_changed, lists_made, values_of
+from tierwright.services.recording.written_lists import lists_changed, lists_made, plain_value, set_in, values_of
 from tierwright.types import uuid7
 
 #: What a statement may write at most: it is held in memory, and named in a condition.
@@ -85,9 +86,15 @@ def _inserting(state: ORMExecuteState, described: Described) -> Run:
     missing = [_missing(described, row) for row in rows]
     identities = [_identity(described, {**row, **more}) for row, more in zip(rows, missing, strict=True)]
     written = lists_made(described, rows)
+    tiers = given_rows(
+        described,
+        [None] * len(rows),
+        [{name: plain_value(value, row) for name, value in row.items()} for row in rows],
+    )
 
     def run() -> Result[Any]:
         refuse_bad_lists(_connection(state), written)
+        refuse_deleted(_connection(state), described, tiers)
         if state.is_executemany:
             result = state.invoke_statement(params=missing)
         else:
@@ -139,7 +146,7 @@ def _run_narrowed(state: ORMExecuteState, described: Described) -> Result[Any]:
     lock_file(connection)
     identity = named_row(described, statement, state.parameters)
     before = _matching(connection, state, described) if identity is None else described.locked_one(connection, identity)
-    refuse_bad_lists(connection, lists_changed(state, described, before))
+    _refuse_bad(connection, state, described, before)
     if identity is None or not before:
         statement = statement.where(described.is_one_of([_key(described, seen) for seen in before]))
     return _recorded(state, described, before, statement)
@@ -161,8 +168,17 @@ def _run_by_key(state: ORMExecuteState, described: Described, identities: list[t
     connection = _connection(state)
     lock_file(connection)
     before = described.locked(connection, described.select().where(described.is_one_of(identities)))
-    refuse_bad_lists(connection, lists_changed(state, described, before))
+    _refuse_bad(connection, state, described, before)
     return _recorded(state, described, before, state.statement)
+
+
+def _refuse_bad(connection: Connection, state: ORMExecuteState, described: Described, before: list[Seen]) -> None:
+    """Refuse what breaks the catalogue, before it is written."""
+    refuse_bad_lists(connection, lists_changed(state, described, before))
+    if isinstance(state.statement, sa.Delete):
+        refuse_deleted(connection, described, seen_rows((seen, None) for seen in before))
+        return
+    refuse_deleted(connection, described, given_rows(described, before, set_in(state, described, before)))
 
 
 def _recorded(state: ORMExecuteState, described: Described, before: list[Seen], statement: Any) -> Result[Any]:

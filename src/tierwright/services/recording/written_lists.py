@@ -41,8 +41,14 @@ def lists_changed(state: ORMExecuteState, described: Described, before: Sequence
         return []
     if isinstance(state.statement, sa.Delete):
         return [Written(table, seen.values, None) for seen in before]
-    given = _given(state, described)
+    given = _given(state, described, _plain)
     return [Written(table, seen.values, {**seen.values, **given(seen)}) for seen in before]
+
+
+def set_in(state: ORMExecuteState, described: Described, before: Sequence[Seen]) -> list[Mapping[str, Any]]:
+    """Return the columns that an UPDATE sets in each row, plain values as they are."""
+    given = _given(state, described, _all)
+    return [given(seen) for seen in before]
 
 
 def values_of(statement: Any) -> Iterable[tuple[Any, Any]]:
@@ -51,14 +57,14 @@ def values_of(statement: Any) -> Iterable[tuple[Any, Any]]:
     return getattr(statement, "_ordered_values", None) or (getattr(statement, "_values", None) or {}).items()
 
 
-def _given(state: ORMExecuteState, described: Described) -> Any:
+def _given(state: ORMExecuteState, described: Described, of_interest: Any) -> Any:
     """Return a function from a row to the columns of interest that the statement sets in it."""
     parameters: Any = state.parameters or {}
     if state.is_executemany:
-        by_key = {_identity(described, row): _plain(described, row, row) for row in parameters}
+        by_key = {_identity(described, row): of_interest(described, row, row) for row in parameters}
         return lambda seen: by_key[seen.identity]
     own = {getattr(name, "key", name): value for name, value in values_of(state.statement)}
-    plain = _plain(described, {**parameters, **own}, parameters)
+    plain = of_interest(described, {**parameters, **own}, parameters)
     return lambda _seen: plain
 
 
@@ -73,9 +79,17 @@ def _plain(described: Described, values: Mapping[str, Any], parameters: Mapping[
     return {name: _value(table, name, values[name], parameters) for name in names if name in values}
 
 
+def _all(_described: Described, values: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: plain_value(value, parameters) for name, value in values.items()}
+
+
+def plain_value(value: Any, parameters: Mapping[str, Any]) -> Any:
+    """Return what a statement sets, where that is a value: as it is, or as a parameter."""
+    return parameters.get(value.key, value.effective_value) if isinstance(value, sa.BindParameter) else value
+
+
 def _value(table: str, name: str, value: Any, parameters: Mapping[str, Any]) -> Any:
-    if isinstance(value, sa.BindParameter):
-        return parameters.get(value.key, value.effective_value)
+    value = plain_value(value, parameters)
     if isinstance(value, sa.ClauseElement) or hasattr(value, "__clause_element__"):
         raise InvalidInput(
             f"What {name} of {table} would be is for the database to work out, so nobody can check it.",
