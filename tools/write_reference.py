@@ -39,6 +39,7 @@ from tierwright import (
 from tierwright import audit as history
 from tierwright.catalog import importers
 from tierwright.contrib import openfeature_mapping
+from tierwright.migrations.catalog import expected
 from tierwright.services import audit, explanation, resources, transactions
 from tierwright.services.registry import PurgeResult, WriteResult
 
@@ -424,7 +425,18 @@ def _column_line(table: sa.Table, column: sa.Column[Any]) -> str:
 def _objects(table: sa.Table) -> list[tuple[str, str]]:
     found = [(str(item.name), _constraint(item)) for item in table.constraints]
     found += [(str(index.name), _index(index)) for index in table.indexes]
+    found += _of_one_dialect(table, {name for name, _ in found})
     return sorted(found)
+
+
+def _of_one_dialect(table: sa.Table, known: set[str]) -> list[tuple[str, str]]:
+    """Return the indexes that are no part of the metadata, as the chain's expectations have them."""
+    return [
+        (name, f"{shown} {text}")
+        for dialect, shown in (("postgresql", "PostgreSQL only: INDEX USING"), ("sqlite", "SQLite only: INDEX"))
+        for name, text in expected(dialect)[table.name]["indexes"].items()
+        if name not in known
+    ]
 
 
 def _constraint(item: sa.Constraint) -> str:

@@ -39,6 +39,12 @@ def test_generated_page_has_not_drifted(name: str) -> None:
     assert written == TOOL.PAGES[name](), "run python tools/write_reference.py"
 
 
+def test_indexes_of_one_dialect_are_among_the_tables() -> None:
+    page = (DOCS / "reference" / "tables.md").read_text("utf-8")
+    assert "| `idx_tenant_integration_config` | `PostgreSQL only: INDEX USING gin (config jsonb_path_ops)` |" in page
+    assert "| `idx_tenant_integration_region` | `SQLite only: INDEX (" in page
+
+
 def test_notes_are_about_columns_that_exist() -> None:
     for note in TOOL.NOTES:
         table, column = note.split(".")
