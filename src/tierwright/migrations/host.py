@@ -19,7 +19,6 @@ from tierwright.migrations.location import chain_path
 from tierwright.migrations.names import PARTITIONED_TABLES, TABLE_NAMES, VERSION_TABLE, is_partition_name
 from tierwright.migrations.runner import chain
 
-
 #: What SQLAlchemy says of an index of an expression on SQLite, which it cannot read.
 _UNREADABLE = "Skipped unsupported reflection of expression-based index idx_tenant_integration_region"
 
@@ -38,8 +37,8 @@ def autogenerate_filters(*, schema: str | None = None, version_table: str = VERS
     tables in the database, ``include_object`` hides them in ``SQLModel.metadata``; the first alone would make
     autogenerate propose to create them.
 
-    From then on Python keeps one warning to itself: that SQLAlchemy cannot read one of our indexes on SQLite. Alembic has it
-    read where the host has no table yet.
+    From then on Python keeps one warning to itself: that SQLAlchemy cannot read one of our indexes on SQLite. Alembic
+    has it read where the host has no table yet.
 
     Args:
         schema: where our tables are, if the host reflects more than its default schema.
