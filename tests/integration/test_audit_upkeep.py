@@ -36,6 +36,7 @@ from tierwright.audit import (
     archives_needed,
     erase_person,
     maintenance,
+    maintenance_sqlite,
     read_archive,
     read_archives,
     restore_archive,
@@ -442,6 +443,25 @@ def test_of_two_with_folders_of_their_own_one_records(
         maintain(engine, replace(UPKEEP, folder=tmp_path))
     assert [each[:2] for each in recorded(engine)] == [(MONTHS[0], 1)]
     assert verify_archive(other / f"{LOG}_2025_11.jsonl.gz").rows == 4
+
+
+def test_between_batches_the_file_is_left_to_others(
+    tmp_path: Path, clock: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = host_engine(f"sqlite:///{tmp_path / 'x.sqlite3'}")
+    migrations.upgrade(engine)
+    fill(engine, MONTHS[:1])
+    came = []
+
+    def write(seconds: float) -> None:
+        came.append(seconds)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+            connection.exec_driver_sql("UPDATE tierwright_state SET version = version")
+
+    monkeypatch.setattr(maintenance_sqlite, "sleep", write)
+    assert maintain(engine, replace(UPKEEP, folder=tmp_path, batch_size=1)).removed == 4
+    assert len(came) == 4
 
 
 @one_postgresql

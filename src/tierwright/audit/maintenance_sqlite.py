@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -22,6 +23,9 @@ from tierwright.audit.stored_rows import TABLE, Period, count_rows, periods, sto
 from tierwright.errors import ArchiveDamaged
 from tierwright.services.catalog_version import lock_file
 from tierwright.services.transactions import run_in_transaction
+
+
+_LONGEST_PAUSE = 0.1
 
 
 class SqliteWork(Work):
@@ -87,10 +91,7 @@ class SqliteWork(Work):
         self.progress(f"deleting what {archive.file} holds")
         lines = read_lines(path)
         while batch := list(islice(lines, self.upkeep.batch_size)):
-            self.report.removed += run_in_transaction(
-                self.sessions,
-                lambda session, batch=batch: _delete(session, batch),  # type: ignore[misc]
-            )
+            self._remove(lambda session, batch=batch: _delete(session, batch))  # type: ignore[misc]
         run_in_transaction(self.sessions, lambda session: complete_archive(session.connection(), archive))
 
     def _delete_all(self, period: Period) -> None:
@@ -109,8 +110,16 @@ class SqliteWork(Work):
                 return connection.exec_driver_sql(statement, values).rowcount
 
         self.progress(f"deleting {period.month}")
-        while deleted := run_in_transaction(self.sessions, delete):
-            self.report.removed += deleted
+        while self._remove(delete):
+            pass
+
+    def _remove(self, delete: Callable[[Session], int]) -> int:
+        """Delete a batch, and leave the file to others for as long: who waits for it looks only now and then."""
+        began = monotonic()
+        deleted = run_in_transaction(self.sessions, delete)
+        self.report.removed += deleted
+        sleep(min(monotonic() - began, _LONGEST_PAUSE))
+        return deleted
 
 
 def _delete(session: Session, batch: Sequence[str]) -> int:
