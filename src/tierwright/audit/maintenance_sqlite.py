@@ -24,7 +24,6 @@ from tierwright.errors import ArchiveDamaged
 from tierwright.services.catalog_version import lock_file
 from tierwright.services.transactions import run_in_transaction
 
-
 _LONGEST_PAUSE = 0.1
 
 
