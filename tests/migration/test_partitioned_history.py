@@ -182,11 +182,19 @@ def test_what_would_be_lost_is_refused_before_anything_changes(before: Engine) -
 
 
 @one_is_enough
+def test_a_moment_that_python_does_not_have_is_told_too(before: Engine) -> None:
+    run(before, f"INSERT INTO {LOG} (id, entity_type, entity_id, action, performed_at) "
+                "VALUES (gen_random_uuid(), 'tenant', 'x', 'updated', 'infinity')")  # fmt: skip
+    with pytest.raises(DirtyData, match="/infinity"):
+        migrations.upgrade(before)
+
+
+@one_is_enough
 def test_rows_of_a_far_future_are_told_and_those_of_a_near_one_move_the_bound(before: Engine) -> None:
     with before.begin() as connection:
         insert(connection, NOW + dt.timedelta(days=4000))
     found = support.dump(before)
-    with pytest.raises(DirtyData) as caught:
+    with pytest.raises(DirtyData, match="far-future") as caught:
         migrations.upgrade(before)
     (listed,) = caught.value.details["findings"]
     assert (listed["problem"], listed["rows"]) == ("far-future", 1)

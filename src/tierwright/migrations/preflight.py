@@ -98,7 +98,7 @@ def violation_query(connection: Connection, definition: Definition, added: Itera
     if isinstance(definition, ForeignKey):
         return orphan_query(definition)
     if isinstance(definition, Check):
-        key = ", ".join(sa.inspect(connection).get_pk_constraint(definition.table)["constrained_columns"]) or "1"
+        key = _key(connection, definition.table) or "1"
         return f"SELECT {key}, 1 AS row_count FROM {source} WHERE NOT ({definition.condition})"
     if isinstance(definition, Index) and definition.unique:
         return duplicate_query(definition, source)
@@ -111,10 +111,20 @@ def future_query(connection: Connection, wanted: Partitioning) -> str | None:
     """Return the SQL that lists rows from a future so far away that its months would never come to be partitions."""
     if wanted.table not in sa.inspect(connection).get_table_names():
         return None
-    key = ", ".join(sa.inspect(connection).get_pk_constraint(wanted.table)["constrained_columns"])
     return (
-        f"SELECT {key}, 1 AS row_count FROM {wanted.table} WHERE {wanted.column} > now() + interval '2 years' "
+        f"SELECT {_key(connection, wanted.table)}, 1 AS row_count FROM {wanted.table} "
+        f"WHERE {wanted.column} > now() + interval '2 years' "
         f"AND (SELECT relkind FROM pg_class WHERE oid = '{wanted.table}'::regclass) = 'r'"  # else they have a place
+    )
+
+
+def _key(connection: Connection, table: str) -> str:
+    """Return the primary key, to be selected; a moment as text, because PostgreSQL has some that Python has not."""
+    inspector = sa.inspect(connection)
+    moments = {each["name"] for each in inspector.get_columns(table) if isinstance(each["type"], sa.DateTime)}
+    return ", ".join(
+        f"CAST({name} AS TEXT) AS {name}" if name in moments else name
+        for name in inspector.get_pk_constraint(table)["constrained_columns"]
     )
 
 
