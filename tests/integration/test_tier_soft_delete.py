@@ -207,7 +207,11 @@ def test_a_move_to_the_tier_that_has_the_key_now_is_recorded(session: Session, r
     session.commit()
     for tenant in ("acme", "globex"):
         entry = AuditLog(session).page(AuditQuestion(tenant=tenant)).entries[0]
-        assert (entry.action, entry.old_value["tier_key"], entry.new_value["tier_key"]) == ("updated", "pro", "pro")
+        assert (entry.action, entry.old_value, entry.new_value) == (
+            "updated",
+            {"tier_key": "pro (deleted)"},
+            {"tier_key": "pro"},
+        )
         assert tenant_history(session, tenant, at=utc_now()).gaps == ()
 
 

@@ -132,8 +132,6 @@ class Described:
         if before is None or after is None:
             return self._made_or_gone(before, after)
         changed = [name for name in after.values if not same(before.values[name], after.values[name])]
-        if before.tier_id != after.tier_id:  # a deleted tier may have left its key to another one
-            changed += {"tier_key", "base"}.intersection(after.values) - set(changed)
         if not changed:
             return []
         told = {name for name in changed if name not in self.contents}
