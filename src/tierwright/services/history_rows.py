@@ -2,7 +2,8 @@
 
 PostgreSQL takes a page of them as one JSON document, which it takes apart faster than parameters come one by one, and
 which passes row-level security, as COPY does not. SQLite takes some rows a statement, because the trigger that guards
-the history costs more once a statement than once a row.
+the history costs more once a statement than once a row; and it is told not to be able to undo half a statement, for
+which it would keep a copy of every page: who catches an error of the driver rolls back anyhow.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def _as_rows(connection: Connection, shared: Mapping[str, Any], page: Sequence[M
 @lru_cache(maxsize=8)
 def _insert_text(dialect: Dialect, schemas: Schemas) -> tuple[str, str]:
     """Return an INSERT in two parts, of which the second, the parameters of one row, can be repeated."""
-    head, _, one = str(driver_text(dialect, sa.insert(_HISTORY), schemas)).partition(" VALUES ")
+    head, _, one = str(driver_text(dialect, sa.insert(_HISTORY).prefix_with("OR FAIL"), schemas)).partition(" VALUES ")
     return head, one
 
 

@@ -78,9 +78,10 @@ def keep_history(model: Any) -> None:
 
 
 def _sqlite(event: str, refused: str) -> tuple[str]:
+    raising = "FAIL" if event == "INSERT" else "ABORT"  # as in the revision f1a2b3c4d5e6, which says why
     return (
         f"CREATE TRIGGER {{prefix}}{{name}} BEFORE {event} ON {{table}} FOR EACH ROW WHEN {refused} "
-        "BEGIN SELECT RAISE(ABORT, 'constraint failed: {name}'); END",
+        f"BEGIN SELECT RAISE({raising}, 'constraint failed: {{name}}'); END",
     )
 
 
