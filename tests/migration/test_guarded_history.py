@@ -396,6 +396,21 @@ def test_a_rule_that_drops_entries_is_told(filled: Engine) -> None:  # noqa: F81
 
 
 @pytest.mark.parametrize("database_kind", [list(POSTGRES)[-1]], indirect=True)
+def test_a_partition_that_was_detached_is_told(filled: Engine) -> None:  # noqa: F811
+    migrations.upgrade(filled)
+    with filled.begin() as connection:
+        (name, *_) = connection.exec_driver_sql(
+            f"SELECT relname FROM pg_class JOIN pg_inherits ON inhrelid = oid WHERE inhparent = '{LOG}'::regclass "
+            "AND relname ~ 'before'"
+        ).scalars()
+        connection.exec_driver_sql(f"CREATE TABLE {LOG}_1999_01 (id int)")  # a host may have one
+        connection.exec_driver_sql(f"ALTER TABLE {LOG} DETACH PARTITION {name}")
+    found = [(each.code, each.object) for each in examine(filled, rows=False).findings if each.code != "table-added"]
+    assert ("partition-detached", name) in found
+    assert not [each for each in found if "1999" in each[1]]
+
+
+@pytest.mark.parametrize("database_kind", [list(POSTGRES)[-1]], indirect=True)
 def test_with_roles_apart_only_the_owner_can_open_a_pass(engine: Engine) -> None:
     opening = (
         "INSERT INTO tierwright_state (key, value) SELECT 'audit_pass', "

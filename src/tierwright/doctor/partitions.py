@@ -12,9 +12,16 @@ from tierwright.doctor.report import Finding, Severity
 from tierwright.migrations.definitions import Partitioning
 from tierwright.migrations.dialects.postgresql_moving import rows_outside
 from tierwright.migrations.dialects.postgresql_partitions import Partition, partitions, uncovered, unguarded
-from tierwright.migrations.names import PARTITIONED_TABLES, is_partition_name
+from tierwright.migrations.names import PARTITIONED_TABLES, is_partition_name, partition_pattern
 from tierwright.types import utc_now
 
+#: What ``maintain`` detaches, it drops in the same transaction. The trigger tells a partition of ours from a host's table.
+_DETACHED = """
+    SELECT relname FROM pg_class
+    WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind = 'r' AND NOT relispartition
+      AND relname ~ %s AND EXISTS (SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND tgname = %s)
+    ORDER BY relname
+"""
 _MAINTAIN = "Run `tierwright audit maintain`, and let something run it every day."
 
 
@@ -34,6 +41,16 @@ def partition_findings(connection: Connection) -> Iterator[Finding]:
                 name,
                 "A trigger that keeps the history is missing, or off, on this partition.",
                 "Run `tierwright db repair`.",
+            )
+        for name in connection.exec_driver_sql(
+            _DETACHED, (partition_pattern(table), f"trg_{table}_no_truncate")
+        ).scalars():
+            yield Finding(
+                "partition-detached",
+                Severity.ERROR,
+                name,
+                "Somebody detached this partition: its entries are not in the history, and may be changed.",
+                "Compare it with its archive or a backup, and ATTACH it again; find out who detached it.",
             )
         for name in uncovered(connection, table):
             yield Finding(
