@@ -15,7 +15,7 @@ from tierwright.migrations.dialects.postgresql_partitions import Partition, part
 from tierwright.migrations.names import PARTITIONED_TABLES, is_partition_name, partition_pattern
 from tierwright.types import utc_now
 
-#: What ``maintain`` detaches, it drops in the same transaction. The trigger tells a partition of ours from a host's table.
+#: What ``maintain`` detaches it drops in the same transaction. By the trigger, a table is one of ours and no host's.
 _DETACHED = """
     SELECT relname FROM pg_class
     WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind = 'r' AND NOT relispartition
