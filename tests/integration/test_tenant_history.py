@@ -172,7 +172,7 @@ def test_what_the_history_does_not_explain_is_told(migrated_engine: Engine) -> N
 
 
 def test_what_is_called_otherwise_is_followed(migrated_engine: Engine) -> None:
-    """Past the services: keys that change, and rows of deleted tiers, whose key another tier has by then."""
+    """Past the services: keys that change, and a licence of a deleted tier, whose key another one has by then."""
     with Session(migrated_engine) as session:
         registry = writer(session)
         seed(registry, "a.one", "a.two", pro={"a.one": ON}, free={})
