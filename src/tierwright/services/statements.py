@@ -6,12 +6,11 @@ from enum import IntEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import SQLModel
 
 import tierwright.tables  # noqa: F401  fills the metadata
-from tierwright.services.row_security import Regclass, current_tenant, hides, is_shadowed
+from tierwright.services.row_security import current_tenant, hides, is_shadowed
 from tierwright.types import AuditEntity, UtcDateTime
 
 _tables = SQLModel.metadata.tables
@@ -28,7 +27,6 @@ CATALOG_KEY = "catalog"
 _DECIDING = (AuditEntity.TENANT_LICENSE, AuditEntity.TENANT_OVERRIDE, AuditEntity.TENANT)
 _FIRST, _LAST = "0001-01-02", "9999-12-30"
 _IS_CATALOG = STATE.c.key == sa.literal_column(f"'{CATALOG_KEY}'")
-_SPACE: ColumnElement[str] = sa.literal_column("' '")
 _TENANT_ID = sa.bindparam("tenant_id", type_=sa.String())
 
 
@@ -57,11 +55,12 @@ def _window(table: Any, dialect: str) -> dict[str, ColumnElement[Any]]:
     }
 
 
-def _text(column: ColumnElement[Any]) -> ColumnElement[Any]:
+def as_text(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a column as text."""
     return sa.cast(column, sa.Text())
 
 
-def _tagged(kind: Kind, **columns: ColumnElement[Any]) -> sa.Select[Any]:
+def tagged(kind: Kind, **columns: ColumnElement[Any]) -> sa.Select[Any]:
     """Return a select of the columns that all kinds share; those not named are NULL."""
     shared: dict[str, sa.types.TypeEngine[Any]] = {
         "key": sa.Text(),
@@ -84,7 +83,7 @@ def _tagged(kind: Kind, **columns: ColumnElement[Any]) -> sa.Select[Any]:
 
 
 def _state() -> sa.Select[Any]:
-    rows = _tagged(Kind.STATE, key=STATE.c.key, document=_text(STATE.c.value), number=STATE.c.version)
+    rows = tagged(Kind.STATE, key=STATE.c.key, document=as_text(STATE.c.value), number=STATE.c.version)
     return rows.where(_IS_CATALOG)
 
 
@@ -104,8 +103,8 @@ def _state_for_tenant(dialect: str, *, is_shared: bool) -> sa.Select[Any]:
     if is_shared:
         is_hidden = sa.or_(is_hidden, is_shadowed())
     instead = sa.case((is_hidden, sa.func.coalesce(current_tenant(), sa.literal_column("''"))))
-    rows = _tagged(
-        Kind.STATE, key=STATE.c.key, reference=instead, document=_text(STATE.c.value), number=STATE.c.version
+    rows = tagged(
+        Kind.STATE, key=STATE.c.key, reference=instead, document=as_text(STATE.c.value), number=STATE.c.version
     )
     always = sa.select(sa.literal_column("1")).subquery("always")
     return rows.select_from(always.outerjoin(STATE, _IS_CATALOG))
@@ -113,38 +112,38 @@ def _state_for_tenant(dialect: str, *, is_shared: bool) -> sa.Select[Any]:
 
 def _features() -> sa.Select[Any]:
     table = FEATURES.c
-    return _tagged(
+    return tagged(
         Kind.FEATURE,
         key=table.feature_key,
-        reference=_text(table.depends_on),
-        document=_text(table.default_value),
+        reference=as_text(table.depends_on),
+        document=as_text(table.default_value),
         first_flag=table.is_premium,
         second_flag=table.is_active,
-        more=_text(table.conflicts_with),
+        more=as_text(table.conflicts_with),
     )
 
 
 def _tiers() -> sa.Select[Any]:
     table = TIERS.c
-    return _tagged(
+    return tagged(
         Kind.TIER,
         key=table.tier_key,
-        reference=_text(table.id),
-        document=_text(table.base_tier_id),
+        reference=as_text(table.id),
+        document=as_text(table.base_tier_id),
         first_flag=table.is_default,
         second_flag=table.is_active,
         number=table.rank,
-        more=_text(table.deleted_at),
+        more=as_text(table.deleted_at),
     )
 
 
 def _grants(table: Any = GRANTS) -> sa.Select[Any]:
     columns = table.c
-    return _tagged(
+    return tagged(
         Kind.GRANT,
         key=columns.feature_key,
-        reference=_text(columns.license_tier_id),
-        document=_text(columns.feature_value),
+        reference=as_text(columns.license_tier_id),
+        document=as_text(columns.feature_value),
     )
 
 
@@ -166,10 +165,10 @@ def _grants_of_held_tiers(dialect: str) -> sa.Select[Any]:
 
 def _licenses(dialect: str) -> sa.Select[Any]:
     table = LICENSES.c
-    rows = _tagged(
+    rows = tagged(
         Kind.LICENSE,
         key=table.license_key,
-        reference=_text(table.license_tier_id),
+        reference=as_text(table.license_tier_id),
         **_window(table, dialect),
     )
     return rows.where(table.tenant_id == _TENANT_ID, table.is_active)
@@ -177,10 +176,10 @@ def _licenses(dialect: str) -> sa.Select[Any]:
 
 def _overrides(dialect: str) -> sa.Select[Any]:
     table = OVERRIDES.c
-    rows = _tagged(
+    rows = tagged(
         Kind.OVERRIDE,
         key=table.feature_key,
-        document=_text(table.feature_value),
+        document=as_text(table.feature_value),
         **_window(table, dialect),
     )
     return rows.where(table.tenant_id == _TENANT_ID)
@@ -218,60 +217,8 @@ def _changed() -> sa.CompoundSelect[Any]:
         .order_by(log.performed_at.desc())
         .limit(1)
     )
-    state = _moment(sa.cast(sa.null(), UtcDateTime()), _text(STATE.c.value)).where(STATE.c.key == CATALOG_KEY)
+    state = _moment(sa.cast(sa.null(), UtcDateTime()), as_text(STATE.c.value)).where(STATE.c.key == CATALOG_KEY)
     return sa.union_all(*catalog, *tenant, sa.select(gone.subquery()), state)
-
-
-def _one(column: str, function: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return a column of the one row that a function gives."""
-    chosen: ColumnElement[Any] = sa.literal_column(column)
-    return sa.select(chosen).select_from(function).scalar_subquery()
-
-
-def _place(lsn: ColumnElement[Any], timeline: ColumnElement[Any], mark: ColumnElement[Any]) -> sa.Select[Any]:
-    """Return where a PostgreSQL server stands in the write-ahead log, as one row.
-
-    Args:
-        lsn: the position; NULL where the server is not what it is taken for.
-        timeline: the number of its history, in hexadecimal.
-        mark: what it is to be recognised by.
-    """
-    databases = sa.table("pg_database", sa.column("oid"), sa.column("datname"), schema="pg_catalog").c
-    cluster = sa.func.concat_ws(
-        _SPACE,
-        _one("system_identifier", sa.func.pg_control_system()),
-        sa.select(databases.oid).where(databases.datname == sa.func.current_database()).scalar_subquery(),
-        sa.cast(Regclass(STATE.name), postgresql.OID()),
-    )
-    start: ColumnElement[Any] = sa.literal_column("'0/0'::pg_lsn")
-    return _tagged(
-        Kind.PLACE,
-        key=cluster,
-        document=mark,
-        number=sa.cast(sa.func.pg_wal_lsn_diff(lsn, start), sa.BigInteger()),
-        more=sa.func.concat_ws(_SPACE, timeline, sa.func.current_setting(sa.literal_column("'wal_block_size'"))),
-    )
-
-
-def _place_of_primary() -> sa.Select[Any]:
-    """Return the position behind everything that is committed; NULL on a server that is in recovery.
-
-    It is the insert position: what was committed asynchronously is visible before it is written.
-    """
-    lsn = sa.case((sa.not_(sa.func.pg_is_in_recovery()), sa.func.pg_current_wal_insert_lsn()))
-    timeline = sa.func.substr(sa.func.pg_walfile_name(lsn), sa.literal_column("1"), sa.literal_column("8"))
-    return _place(lsn, timeline, _text(sa.func.pg_current_snapshot()))
-
-
-def _place_of_replica() -> sa.Select[Any]:
-    """Return the position up to which everything is replayed; NULL on a server that is not, or no longer, a replica."""
-    lsn = sa.case((sa.func.pg_is_in_recovery(), sa.func.pg_last_wal_replay_lsn()))
-    timelines = (
-        _one("timeline_id", sa.func.pg_control_checkpoint()),
-        _one("min_recovery_end_timeline", sa.func.pg_control_recovery()),
-    )
-    process = sa.func.concat_ws(_SPACE, sa.func.pg_postmaster_start_time(), sa.func.pg_backend_pid())
-    return _place(lsn, sa.func.to_hex(sa.func.greatest(*timelines)), process)
 
 
 def _held(dialect: str, *, is_shared: bool) -> sa.CompoundSelect[Any]:
@@ -284,10 +231,6 @@ CATALOG = sa.union_all(_state(), _features(), _tiers(), _grants())
 TENANT = {dialect: _held(dialect, is_shared=False) for dialect in ("sqlite", "postgresql")}
 #: The same on connections that others use too.
 TENANT_FOR_SESSION = {dialect: _held(dialect, is_shared=True) for dialect in ("sqlite", "postgresql")}
-#: On PostgreSQL, of a primary and of a replica: where the server stands, and what one tenant holds. The place comes
-#: first, because a primary that reads a table may tidy it, which it writes to the log.
-TENANT_ON_PRIMARY: sa.CompoundSelect[Any] = sa.union_all(_place_of_primary(), *TENANT["postgresql"].selects)
-TENANT_ON_REPLICA: sa.CompoundSelect[Any] = sa.union_all(_place_of_replica(), *TENANT["postgresql"].selects)
 #: By dialect: what one tenant holds, with all of the catalogue that can matter to it.
 EVERYTHING = {
     dialect: sa.union_all(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy.engine import Engine
 
 from tierwright.errors import StoreUnsupported
-from tierwright.services.statements import TENANT_ON_REPLICA
+from tierwright.services.place_statements import TENANT_ON_REPLICA
 from tierwright.store.breaker import Breaker
 from tierwright.store.connecting import Attempt
 from tierwright.store.place import Place, place_in

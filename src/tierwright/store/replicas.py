@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy.engine import Engine
 
 from tierwright.errors import InvalidInput, StoreUnsupported
-from tierwright.services.statements import TENANT_ON_PRIMARY
+from tierwright.services.place_statements import TENANT_ON_PRIMARY
 from tierwright.store.place import place_in
 from tierwright.store.positions import Position, Positions
 from tierwright.store.reader import Reader, Rows, Unreadable
