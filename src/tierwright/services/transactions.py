@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import sqlite3
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from tierwright.errors import RetryTransaction
+from tierwright.errors import ConfigurationError, RetryTransaction
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
@@ -47,6 +48,7 @@ def run_in_transaction(
 
     Raises:
         RetryTransaction: the last attempt had to make way as well.
+        ConfigurationError: ``fn`` is a coroutine function, which would have written nothing.
         Exception: whatever else ``fn`` or the commit raised; the transaction was rolled back.
     """
     for attempt in range(1, max(1, attempts)):
@@ -64,11 +66,12 @@ async def run_in_transaction_async(
 
     Args:
         sessionmaker: makes a new asynchronous session.
-        fn: the work; it is given the synchronous session, through ``AsyncSession.run_sync``.
+        fn: the work, a plain function: it is given the synchronous session, through ``AsyncSession.run_sync``.
         attempts: how often to try in all.
 
     Raises:
         RetryTransaction: the last attempt had to make way as well.
+        ConfigurationError: ``fn`` is a coroutine function, which would have written nothing.
         Exception: whatever else ``fn`` or the commit raised; the transaction was rolled back.
     """
     import asyncio
@@ -115,13 +118,23 @@ def retry() -> RetryTransaction:
 def _once(sessionmaker: Callable[[], AbstractContextManager[SessionT]], fn: Callable[[SessionT], ResultT]) -> ResultT:
     # Leaving session.begin() commits, and a race can be lost there too: PostgreSQL checks SERIALIZABLE at the commit.
     with typed_retries(), sessionmaker() as session, session.begin():
-        return fn(session)
+        return _done(fn(session))
 
 
 async def _once_async(sessionmaker: async_sessionmaker[AsyncSession], fn: Callable[[Session], ResultT]) -> ResultT:
     with typed_retries():
         async with sessionmaker() as session, session.begin():
-            return await session.run_sync(fn)
+            return _done(await session.run_sync(fn))
+
+
+def _done(result: ResultT) -> ResultT:
+    if inspect.iscoroutine(result):
+        result.close()  # it was never begun, so nothing was written and nothing must be committed as if it were
+        raise ConfigurationError(
+            "The work is a coroutine function, so nothing of it was done.",
+            remedy="Write it with `def`; run_in_transaction_async() gives it the synchronous session.",
+        )
+    return result
 
 
 def _pause(attempt: int) -> float:
