@@ -11,6 +11,7 @@ from tierwright.integrations.service import TenantIntegrations
 from tierwright.integrations.settings import hidden
 from tierwright.secrets.hidden import Hidden
 from tierwright.secrets.keys import KeyProvider
+from tierwright.services.given import require_async_session
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,9 +29,13 @@ class AsyncTenantIntegrations:
     Args:
         session: the host's session.
         keys: what wraps the keys of secrets.
+
+    Raises:
+        SessionMissing: not an ``AsyncSession``.
     """
 
     def __init__(self, session: AsyncSession, *, keys: KeyProvider | None = None) -> None:
+        require_async_session(session, for_sync="Use TenantIntegrations(session).")
         self._session = session
         self._keys = keys
 

@@ -21,6 +21,7 @@ from tierwright.integrations.settings import hidden, refuse_unready
 from tierwright.integrations.writing import Write
 from tierwright.secrets.hidden import Hidden
 from tierwright.secrets.keys import KeyProvider
+from tierwright.services.given import require_session
 from tierwright.services.registry.inputs import key_of, tenant_of
 from tierwright.services.registry.rows import not_found
 from tierwright.services.session_state import connection_of
@@ -42,9 +43,13 @@ class TenantIntegrations:
     Args:
         session: the host's session.
         keys: what wraps the keys of secrets; without it nothing works that needs a secret, and everything else does.
+
+    Raises:
+        SessionMissing: not a session.
     """
 
     def __init__(self, session: Session, *, keys: KeyProvider | None = None) -> None:
+        require_session(session, for_async="Use AsyncTenantIntegrations(session).")
         self._session = session
         self._keys = keys
 

@@ -13,6 +13,7 @@ from tierwright.resolution.decision import Decision
 from tierwright.services.asking import required, session_missing
 from tierwright.services.entitlements import REQUIRED, DecisionHook, Entitlements
 from tierwright.services.explanation import Explanation, explain
+from tierwright.services.given import require_async_session
 from tierwright.services.resources import Component, Integration, Model
 from tierwright.services.session_state import view_of
 from tierwright.types import canonical_tenant_id
@@ -37,7 +38,7 @@ class AsyncEntitlements:
         on_decision: called, on the event loop's thread, with each decision that is given about one feature.
 
     Raises:
-        SessionMissing: neither a session nor a store.
+        SessionMissing: neither a session nor a store; or not an ``AsyncSession``.
     """
 
     __slots__ = ("_on_decision", "_session", "_store", "_view")
@@ -51,6 +52,8 @@ class AsyncEntitlements:
     ) -> None:
         if session is None and store is None:
             raise session_missing("AsyncEntitlements() can ask nobody")
+        if session is not None:
+            require_async_session(session, for_sync="Use Entitlements(session).")
         self._session = session
         self._store = store
         self._on_decision = on_decision

@@ -16,6 +16,7 @@ from tierwright.resolution.layers import complete
 from tierwright.services import resources
 from tierwright.services.asking import Asker, required, session_missing
 from tierwright.services.explanation import Explanation, explain
+from tierwright.services.given import no_session
 from tierwright.services.resources import Component, Integration, Model
 from tierwright.services.session_state import view_of
 from tierwright.types import canonical_tenant_id, is_feature_key
@@ -62,7 +63,7 @@ class Entitlements:
             raise session_missing("Entitlements() can ask nobody")
         if session is not None and not isinstance(session, Session):
             # A scoped_session is another session in each thread and after remove(), so nothing could be known of it.
-            raise session_missing(f"A {type(session).__name__} is no Session")
+            raise no_session(session, for_async="Use AsyncEntitlements(session).")
         self._session = session
         self._store = store
         self._on_decision = on_decision

@@ -17,8 +17,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session, SessionTransaction, object_session
 
-from tierwright.errors import InvalidInput
+from tierwright.errors import ConfigurationError, InvalidInput
 from tierwright.services.catalog_version import bump_catalog, commits_by_itself
+from tierwright.services.given import named
 from tierwright.services.statements import STATE
 from tierwright.tables import TierwrightState
 
@@ -53,7 +54,12 @@ class StoreView:
 
     def __init__(self, store: SnapshotStore | None) -> None:
         self.store = store
-        self.entries: dict[str, Any] = _NO_ENTRIES if store is None else store.entries
+        try:
+            self.entries: dict[str, Any] = _NO_ENTRIES if store is None else store.entries
+        except AttributeError:
+            raise ConfigurationError(
+                f"{named(store)} is no store.", remedy="Pass SnapshotStore(engine), one for the whole process."
+            ) from None
 
 
 def view_of(session: Session | None, store: SnapshotStore | None) -> StoreView:

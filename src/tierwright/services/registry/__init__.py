@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from tierwright.services.audit import AuditContext
+from tierwright.services.given import require_session
 from tierwright.services.registry.features import Features
 from tierwright.services.registry.licenses import Licenses
 from tierwright.services.registry.overrides import Overrides
@@ -16,6 +17,8 @@ from tierwright.services.registry.results import PurgeResult, WriteResult
 from tierwright.services.registry.tiers import Tiers
 
 __all__ = ["PurgeResult", "Registry", "WriteResult"]
+
+_ASYNC = "Write in a plain function, and pass that to run_in_transaction_async(), or to session.run_sync()."
 
 
 class Registry:
@@ -40,9 +43,11 @@ class Registry:
 
     Raises:
         TypeError: a reason without an actor.
+        SessionMissing: not a session, such as an ``AsyncSession``: its ``run_sync`` gives the one to write with.
     """
 
     def __init__(self, session: Session, *, actor: str | None = None, reason: str | None = None) -> None:
+        require_session(session, for_async=_ASYNC)
         if actor is not None:
             AuditContext(actor, reason).attach(session)
         elif reason is not None:
