@@ -14,12 +14,20 @@ from sqlalchemy.orm import Session
 from tierwright.errors import EntitlementsUnavailable, FeatureDenied, HistoryRequired, SessionMissing
 from tierwright.resolution.decision import Decision, Reason
 from tierwright.services.hidden_rows import seen
+from tierwright.services.missing_tables import missing_tables
 from tierwright.services.reading import Catalog, TenantFacts, is_unreachable, read_everything, read_newest_change
 from tierwright.services.session_state import connection_of, has_written
 from tierwright.types import to_utc, utc_now
 
 if TYPE_CHECKING:
     from tierwright.store.snapshot_store import SnapshotStore
+
+
+#: Where no tier would help.
+_REMEDIES = {
+    Reason.FEATURE_NOT_FOUND: "Check the key, or create the feature.",
+    Reason.DISABLED: "Answer 403 with the reason; restoring the feature switches it on again.",
+}
 
 
 class Asker:
@@ -46,6 +54,7 @@ class Asker:
             HistoryRequired: something that was read has changed since ``at``.
             SessionMissing: ``at`` was given, and there is no session.
             InvalidInput: ``at`` has no time zone.
+            SchemaDrift: the database was not migrated.
         """
         if at is None and self._store is not None and (self._session is None or not has_written(self._session)):
             entry = self._store.entry(tenant_id)
@@ -60,7 +69,10 @@ class Asker:
             raise _unavailable("The engine's pool gave no connection in time.") from error
         except DBAPIError as error:
             if not is_unreachable(error):
-                raise
+                missing = missing_tables(error)
+                if missing is None:
+                    raise
+                raise missing from error
             raise _unavailable("The database cannot be reached.") from error
         except OSError as error:  # asyncpg does not wrap what the network says
             raise _unavailable("The database cannot be reached.") from error
@@ -79,7 +91,7 @@ def required(decision: Decision) -> Decision:
         raise _unavailable("The database cannot be read, and nothing fresh enough is known.", decision)
     raise FeatureDenied(
         f"The tenant may not use {decision.feature_key}: {decision.reason.value}.",
-        remedy="Answer 403 with the reason, or offer the tier that has it.",
+        remedy=_REMEDIES.get(decision.reason, "Answer 403 with the reason, or offer the tier that has it."),
         details=_details(decision),
     )
 
@@ -105,7 +117,7 @@ def _rows_of(connection: Connection, tenant_id: str, moment: datetime | None) ->
         if newest is not None and moment < newest:
             raise HistoryRequired(
                 f"Something has changed at {newest.isoformat()}, after {moment.isoformat()}.",
-                remedy="Ask for a later moment, or look into the audit log.",
+                remedy="Ask for a later moment, or ask the history: tierwright.audit.tenant_history.",
                 details={"at": moment.isoformat(), "newest_change": newest.isoformat()},
             )
     return found
@@ -114,7 +126,7 @@ def _rows_of(connection: Connection, tenant_id: str, moment: datetime | None) ->
 def _unavailable(message: str, decision: Decision | None = None) -> EntitlementsUnavailable:
     return EntitlementsUnavailable(
         message,
-        remedy="Answer 503 and try again; look whether the database is up.",
+        remedy="Answer 503 and try again; look whether the database is up, and migrated (`tierwright doctor`).",
         details={} if decision is None else _details(decision),
     )
 

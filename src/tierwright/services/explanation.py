@@ -73,7 +73,7 @@ def _conflict(decision: Decision) -> tuple[str, str]:
 def _unavailable(decision: Decision) -> tuple[str, str]:
     return (
         "Whether {who} may use {what} is not known, so it is denied: the database cannot be read.",
-        "Look whether the database is up, and ask again.",
+        "Look whether the database is up, and migrated (`tierwright doctor`), and ask again.",
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from tierwright.errors import StoreUnsupported
 from tierwright.migrations.urls import migration_engine
+from tierwright.services.missing_tables import REMEDY, is_missing
 from tierwright.services.row_security import CHANGE, is_active
 from tierwright.services.statements import CATALOG, LICENSES, OVERRIDES, TENANT, Kind
 from tierwright.store.compiled import Compiled
@@ -49,7 +50,7 @@ class Reader:
     but not from its pool: a host whose requests hold all of their pool's connections must not wait for itself.
 
     Args:
-        engine: the host's engine.
+        engine: the host's engine, or its URL.
         timeout: seconds that connecting, one statement, or waiting for a free connection may take.
 
     Raises:
@@ -63,7 +64,8 @@ class Reader:
         self._errors: type[Exception] = self.engine.dialect.loaded_dbapi.Error
         self._is_file = self.engine.dialect.name == "sqlite"
         # Of an AsyncEngine too: another engine reads for it, but it knows where its tables are.
-        self._schemas = getattr(engine, "sync_engine", engine).get_execution_options().get("schema_translate_map")
+        known = getattr(engine, "sync_engine", engine if isinstance(engine, Engine) else self.engine)
+        self._schemas = known.get_execution_options().get("schema_translate_map")
         self._tenant = self.compiled(TENANT[self.engine.dialect.name])
         self._catalog = self.compiled(CATALOG)
         is_isolated = is_active(LICENSES.name, OVERRIDES.name)
@@ -146,7 +148,8 @@ class Reader:
         except self._errors as error:
             if _is_about_data(error):
                 raise Unintelligible("A row cannot be read.") from error
-            raise Unreadable("The database could not be read.") from error
+            why = f" {REMEDY}" if is_missing(error) else ""
+            raise Unreadable(f"The database could not be read.{why}") from error
         except (
             UnicodeError,
             ValueError,

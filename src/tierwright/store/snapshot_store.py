@@ -45,7 +45,7 @@ class SnapshotStore:
     process and database. It reads through at most two connections of its own, and two to each replica.
 
     Args:
-        engine: where the tables are. An ``AsyncEngine`` is read through the synchronous driver for its URL.
+        engine: where the tables are, or its URL. An ``AsyncEngine`` is read through the synchronous driver for it.
         poll_interval: seconds after which a tenant is read again when it is asked for.
         max_staleness: seconds for which the last known answer is given while the database cannot be read; also the
             age at which the catalogue is read again although its version is the same.

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import SQLModel
 
 from tierwright.errors import (
@@ -27,6 +27,7 @@ from tierwright.errors import (
     StillInUse,
     TierwrightError,
 )
+from tierwright.services.missing_tables import missing_tables
 from tierwright.services.transactions import retry, typed_retries
 from tierwright.tables import TABLE_NAMES
 from tierwright.tables.guards import TENANT_GUARDS
@@ -66,6 +67,7 @@ def typed_writes() -> Iterator[None]:
     Raises:
         AlreadyExists, ReferenceUnknown, StillInUse, InvalidInput: a constraint of ours was hit.
         RetryTransaction: another transaction came first.
+        SchemaDrift: the database was not migrated.
     """
     try:
         with typed_retries():
@@ -75,6 +77,11 @@ def typed_writes() -> Iterator[None]:
         if found is None:
             raise
         raise found from error
+    except DBAPIError as error:
+        missing = missing_tables(error)
+        if missing is None:
+            raise
+        raise missing from error
 
 
 def typed_integrity(error: IntegrityError) -> TierwrightError | None:

@@ -1,0 +1,128 @@
+"""What is done wrong first is refused where it is done, and the error says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from tierwright import (
+    AsyncEntitlements,
+    Entitlements,
+    Registry,
+    SnapshotStore,
+    run_in_transaction,
+    run_in_transaction_async,
+)
+from tierwright.errors import ConfigurationError, FeatureDenied, SchemaDrift, SessionMissing, TierwrightError
+from tierwright.integrations import AsyncTenantIntegrations, TenantIntegrations
+from tierwright.migrations import upgrade
+from tierwright.services.registry.integrity import typed_writes
+from tierwright.testing import MemoryStore
+
+OLD = "c4d5e6f7a8b9"
+
+
+def refused(error: type[TierwrightError], call: Any) -> str:
+    with pytest.raises(error) as caught:
+        call()
+    return str(caught.value)
+
+
+# --- a database that was not migrated --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("revision", [None, OLD])
+def test_a_database_that_was_not_migrated_is_named_as_such(engine: Engine, revision: str | None) -> None:
+    if revision:
+        upgrade(engine, revision)
+    for ask in (
+        lambda session: Entitlements(session).check("acme", "limits.seats"),
+        lambda session: Entitlements(session).evaluate_all("acme"),
+        lambda session: Registry(session, actor="me").tiers.create({"tier_key": "pro", "name": "Pro"}),
+    ):
+        with Session(engine) as session:
+            assert "tierwright db upgrade" in refused(SchemaDrift, lambda: ask(session))  # noqa: B023  called at once
+
+
+def test_a_store_says_in_its_log_that_the_database_was_not_migrated(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "tierwright.store"), SnapshotStore(engine, background=False) as store:
+        found = Entitlements(store=store).explain("acme", "limits.seats")
+    assert "tierwright db upgrade" in caplog.text
+    assert "migrated" in found.remedy
+
+
+def test_a_table_of_the_host_that_is_missing_is_the_hosts_business(migrated_engine: Engine) -> None:
+    with migrated_engine.connect() as connection, pytest.raises(sa.exc.DBAPIError, match="theirs"), typed_writes():
+        connection.execute(sa.text("SELECT * FROM theirs"))
+
+
+# --- what is passed --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_session_is_refused_where_it_is_passed() -> None:
+    engine = sa.create_engine("sqlite://")
+    for make in (Entitlements, lambda given: Registry(given, actor="me"), TenantIntegrations):
+        assert refused(SessionMissing, lambda: make(engine)).startswith("An Engine is no Session.")  # noqa: B023
+        assert "A sessionmaker is" in refused(SessionMissing, lambda: make(sessionmaker(engine)))  # noqa: B023
+    assert "Call it first" in refused(SessionMissing, lambda: Entitlements(scoped_session(sessionmaker(engine))))  # type: ignore[arg-type]  # the mistake
+    for wrong in (AsyncEntitlements, AsyncTenantIntegrations):
+        assert "Session is no AsyncSession. Use " in refused(SessionMissing, lambda: wrong(Session(engine)))  # noqa: B023
+        assert "Pass an AsyncSession" in refused(SessionMissing, lambda: wrong(engine))  # noqa: B023
+
+
+def test_an_asynchronous_session_is_told_where_to_go() -> None:
+    session: Any = AsyncSession(create_async_engine("sqlite+aiosqlite://"))
+    assert "AsyncEntitlements" in refused(SessionMissing, lambda: Entitlements(session))
+    assert "run_in_transaction_async" in refused(SessionMissing, lambda: Registry(session))
+    assert "AsyncTenantIntegrations" in refused(SessionMissing, lambda: TenantIntegrations(session))
+
+
+def test_what_is_no_store_is_refused_where_it_is_passed() -> None:
+    engine: Any = sa.create_engine("sqlite://")
+    for make in (Entitlements, AsyncEntitlements):
+        assert "SnapshotStore(engine)" in refused(ConfigurationError, lambda: make(store=engine))  # noqa: B023
+
+
+def test_a_store_takes_a_url(migrated_url: str) -> None:
+    with SnapshotStore(migrated_url) as store:
+        assert not Entitlements(store=store).check("acme", "limits.seats")
+        assert store.refresh("acme")
+
+
+# --- a coroutine in the place of a function --------------------------------------------------------------------------
+
+
+async def coroutine(session: Session) -> None:
+    raise AssertionError("it is never begun")
+
+
+def test_work_that_is_a_coroutine_is_refused_and_not_taken_for_done(migrated_engine: Engine) -> None:
+    assert "`def`" in refused(
+        ConfigurationError, lambda: run_in_transaction(sessionmaker(migrated_engine, class_=Session), coroutine)
+    )
+
+
+def test_asynchronous_work_is_a_plain_function_too() -> None:
+    async def run() -> None:
+        engine = create_async_engine("sqlite+aiosqlite://")
+        await run_in_transaction_async(async_sessionmaker(engine, class_=AsyncSession), coroutine)
+
+    assert "`def`" in refused(ConfigurationError, lambda: asyncio.run(run()))
+
+
+# --- a key that does not exist ---------------------------------------------------------------------------------------
+
+
+def test_nobody_is_sent_to_a_tier_for_a_feature_that_does_not_exist() -> None:
+    entitlements = Entitlements(store=MemoryStore({"features": {"agents.canvas": False}}))
+    assert "Check the key" in refused(FeatureDenied, lambda: entitlements.require("acme", "agents.canvs"))
+    assert "tier that has it" in refused(FeatureDenied, lambda: entitlements.require("acme", "agents.canvas"))
