@@ -108,7 +108,7 @@ def show_and_apply(
         plan.refuse_other_base(made_from.hash())
     step("")
     if not manner.as_json:
-        catalog_report.print_plan(plan, manner.sample)
+        catalog_report.print_plan(plan, manner.sample, allow_loss=manner.allow_loss)
     if manner.dry_run or not plan.changes:
         _report(plan, None, manner)
         return
@@ -121,7 +121,7 @@ def show_and_apply(
 def apply_planned(sessions: Sessions, plan: Plan, document: CatalogDocument | None, manner: Manner, step: Step) -> None:
     """Apply a plan that was reviewed: show it, but do not ask."""
     if not manner.as_json:
-        catalog_report.print_plan(plan, manner.sample)
+        catalog_report.print_plan(plan, manner.sample, allow_loss=manner.allow_loss)
     _apply(sessions, plan, document, manner, step)
 
 

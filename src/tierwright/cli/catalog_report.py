@@ -35,13 +35,15 @@ _EFFECTS: dict[OutcomeKind, tuple[str, str]] = {
     OutcomeKind.CHANGED: ("changed", "yellow"),
 }
 _WIDTHS = (7, 28, 32)
+#: What becomes of a loss that is meant.
+ALLOWED = "--allow-loss permits it"
 
 
-def print_plan(plan: Plan, sample: int) -> None:
-    """Print the changes, the effect on tenants, and the warnings."""
+def print_plan(plan: Plan, sample: int, *, allow_loss: bool = False) -> None:
+    """Print the changes, the effect on tenants, and the warnings; ``allow_loss`` says whether a loss is meant."""
     print_changes(plan.changes, sample)
     if plan.changes:
-        print_effect(plan.effect, sample)
+        print_effect(plan.effect, sample, ALLOWED if allow_loss else "apply refuses it without --allow-loss")
     for warning in plan.warnings:
         typer.secho("warning: ", fg="yellow", nl=False)
         output.line(warning)
@@ -98,8 +100,8 @@ def _difference(name: str, old: Fields, new: Fields) -> str:
     return " -> ".join(shown)
 
 
-def print_effect(effect: Effect, sample: int, refused: str = "apply refuses it without --allow-loss") -> None:
-    """Print who gains and loses what, a few of each kind; ``refused`` says what becomes of a loss."""
+def print_effect(effect: Effect, sample: int, outcome_of_loss: str) -> None:
+    """Print who gains and loses what, a few of each kind, and what becomes of a loss."""
     typer.echo(f"effect on {effect.tenants:,} tenant(s) with a licence or an override")
     others = effect.value_changes.decisions - effect.lowered.decisions
     for count, what in (
@@ -121,7 +123,7 @@ def print_effect(effect: Effect, sample: int, refused: str = "apply refuses it w
     if len(effect.elsewhere) > sample:
         typer.echo(f"  ... and {len(effect.elsewhere) - sample:,} more of any other tenant")
     if effect.takes_away:
-        typer.secho(f"  tenants would have less than before: {refused}", fg="red")
+        typer.secho(f"  tenants would have less than before: {outcome_of_loss}", fg="red")
 
 
 def _print_by_feature(effect: Effect, sample: int) -> None:

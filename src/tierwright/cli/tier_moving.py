@@ -35,7 +35,7 @@ def move(
         which = inputs.uuid("--id", tier_id)
         planned = _planned(sessions, shown, tier, to, is_deleted=deleted, tier_id=which)
         if not as_json:
-            _print(planned)
+            _print(planned, allow_loss=allow_loss)
         report = None
         if not dry_run and planned.licenses:
             if not yes and (allow_loss or not planned.effect.takes_away):
@@ -69,12 +69,13 @@ def _planned(sessions: sessionmaker[Session], shown: Shown, tier: str, to: str, 
     return found
 
 
-def _print(planned: Move) -> None:
+def _print(planned: Move, *, allow_loss: bool) -> None:
     deleted = ", which was deleted," if planned.source.is_deleted else ""
     output.line(
         f"{planned.licenses:,} licence(s) for {planned.source.key}{deleted} become ones for {planned.target.key}"
     )
-    catalog_report.print_effect(planned.effect, _SAMPLE, "it is refused without --allow-loss")
+    of_loss = catalog_report.ALLOWED if allow_loss else "it is refused without --allow-loss"
+    catalog_report.print_effect(planned.effect, _SAMPLE, of_loss)
 
 
 def _print_report(report: MoveReport) -> None:

@@ -78,7 +78,11 @@ def find_tier(
     found = [tier for tier in every if tier.is_deleted == is_deleted and tier_id in (None, tier.id)]
     if not found:
         if every and not is_deleted:
-            raise deleted(tier_key)
+            raise TierDeleted(
+                f"The tier {tier_key} was deleted.",
+                remedy="Say that the deleted one is meant: --deleted, is_deleted=True.",
+                details={"tier_key": tier_key},
+            )
         what = "deleted tier" if is_deleted else "tier"
         raise NotFound(f"There is no {what} {tier_key[:255]!r}.", remedy="`tierwright tier list` names them.")
     if len(found) > 1:
@@ -94,6 +98,6 @@ def deleted(tier_key: str) -> TierDeleted:
     """Return the error about a tier that nobody can get any more."""
     return TierDeleted(
         f"The tier {tier_key} was deleted.",
-        remedy="Choose another tier, or bring this one back: Registry.tiers.undelete.",
+        remedy="Choose another tier, or bring this one back: `tierwright tier undelete`, Registry.tiers.undelete.",
         details={"tier_key": tier_key},
     )
