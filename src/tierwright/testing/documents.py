@@ -181,5 +181,8 @@ def _moments(fields: dict[str, Any], now: datetime) -> dict[str, Any]:
 
 def _only(given: Any, *known: str) -> None:
     if not isinstance(given, Mapping) or (given.keys() - set(known)):
-        found = type(given).__name__ if not isinstance(given, Mapping) else ", ".join(sorted(map(str, given)))
-        raise InvalidInput(f"Not a document: {found}.", remedy=f"Give a mapping with {', '.join(known)}.")
+        if not isinstance(given, Mapping):
+            problem = f"it is a {type(given).__name__}"
+        else:
+            problem = f"unknown keys: {', '.join(sorted(map(str, given.keys() - set(known))))}"
+        raise InvalidInput(f"{problem}.", remedy=f"Give a mapping with {', '.join(known)}.")

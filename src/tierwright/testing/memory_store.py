@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from tierwright.errors import InvalidInput
 from tierwright.resolution.facts import Feature, Grant, License, Override, Tier
 from tierwright.resolution.snapshot import CatalogSnapshot
 from tierwright.store.entry import Entry
@@ -26,7 +27,7 @@ class MemoryStore(SnapshotStore):
         clock: returns the moment at which questions are answered.
 
     Raises:
-        InvalidInput: the document is not valid.
+        InvalidInput: the document is not valid, or names a tier or feature that it does not describe.
     """
 
     def __init__(self, document: Document, *, clock: Callable[[], datetime] = utc_now) -> None:
@@ -34,6 +35,7 @@ class MemoryStore(SnapshotStore):
         self.entries = {}
         self._clock = clock
         self._parsed = parse(document, clock())
+        _refuse_unknown_keys(self._parsed)
         self._snapshot = _snapshot(self._parsed)
 
     def entry(self, tenant_id: str) -> Entry:
@@ -90,3 +92,26 @@ def _snapshot(parsed: ParsedDocument) -> CatalogSnapshot:
         for key, each in parsed.tiers.items()
     ]
     return CatalogSnapshot(features, tiers)
+
+
+def _refuse_unknown_keys(parsed: ParsedDocument) -> None:
+    """Refuse a tier or a feature that is named and not described.
+
+    There is no database that could have it: a misspelt key would let a test see a tenant that has nothing.
+    """
+    tiers: dict[str, str] = {}
+    features: dict[str, str] = {}
+    for key, tier in parsed.tiers.items():
+        features |= dict.fromkeys(tier.features, f"tiers.{key}")
+        if tier.base is not None:
+            tiers[tier.base] = f"tiers.{key}"
+    for tenant_id, tenant in parsed.tenants.items():
+        features |= {each.feature_key: f"tenants.{tenant_id}" for each in tenant.overrides}
+        tiers |= {tier_key: f"tenants.{tenant_id}" for tier_key, _ in tenant.licenses}
+    known = {each.feature_key for each in parsed.features}
+    for named, described, what in ((tiers, parsed.tiers.keys(), "tier"), (features, known, "feature")):
+        for key in sorted(named.keys() - described):
+            raise InvalidInput(
+                f"Not a valid test document: {named[key]} names a {what} that is not there: {key[:80]!a}.",
+                remedy=f"Describe it under {what}s, or correct the key.",
+            )
