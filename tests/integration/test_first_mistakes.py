@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +18,19 @@ from tierwright import (
     Entitlements,
     Registry,
     SnapshotStore,
+    catalog,
     run_in_transaction,
     run_in_transaction_async,
 )
-from tierwright.errors import ConfigurationError, FeatureDenied, SchemaDrift, SessionMissing, TierwrightError
+from tierwright.errors import (
+    ConfigurationError,
+    DocumentInvalid,
+    FeatureDenied,
+    InvalidInput,
+    SchemaDrift,
+    SessionMissing,
+    TierwrightError,
+)
 from tierwright.integrations import AsyncTenantIntegrations, TenantIntegrations
 from tierwright.migrations import upgrade
 from tierwright.services.registry.integrity import typed_writes
@@ -117,6 +127,54 @@ def test_asynchronous_work_is_a_plain_function_too() -> None:
         await run_in_transaction_async(async_sessionmaker(engine, class_=AsyncSession), coroutine)
 
     assert "`def`" in refused(ConfigurationError, lambda: asyncio.run(run()))
+
+
+# --- what is written -------------------------------------------------------------------------------------------------
+
+
+def test_a_value_in_the_place_of_a_value_document_is_answered_with_how_to_write_it(migrated_engine: Engine) -> None:
+    with Session(migrated_engine) as session:
+        overrides, features = Registry(session, actor="me").overrides, Registry(session, actor="me").features
+        assert '{"enabled": true' in refused(InvalidInput, lambda: overrides.set("acme", "limits.seats", 5))
+        assert "str, int or UUID" in refused(
+            InvalidInput, lambda: overrides.set(True, "limits.seats", {"enabled": True})
+        )
+        grant = Registry(session, actor="me").tiers.grant
+        assert "like agents.canvas" in refused(InvalidInput, lambda: grant("pro", {"Seats": {"enabled": True}}))
+        missing = refused(InvalidInput, lambda: features.create({"key": "agents.canvas"}))
+        assert missing.startswith("The feature key is missing.")
+        assert "feature_key" in missing
+
+
+def test_a_word_that_a_test_document_does_not_know_is_named() -> None:
+    wrong = {"tenants": {"acme": {"licences": ["pro"]}}}
+    assert "unknown keys: licences" in refused(InvalidInput, lambda: MemoryStore(wrong))
+    assert "it is a list" in refused(InvalidInput, lambda: MemoryStore([]))  # type: ignore[arg-type]  # the mistake
+
+
+@pytest.mark.parametrize(
+    ("document", "key"),
+    [
+        ({"tenants": {"acme": {"licenses": ["por"]}}}, "por"),
+        ({"tenants": {"acme": {"overrides": {"agents.canvs": True}}}}, "agents.canvs"),
+        ({"tiers": {"pro": {"base": "fre"}}}, "fre"),
+        ({"tiers": {"pro": {"features": {"agents.canvs": True}}}}, "agents.canvs"),
+    ],
+)
+def test_a_store_in_memory_refuses_a_key_that_its_document_does_not_describe(document: Any, key: str) -> None:
+    assert repr(key) in refused(InvalidInput, lambda: MemoryStore({"features": {"agents.canvas": False}, **document}))
+
+
+def test_a_catalogue_that_is_not_there_is_said_not_to_be_there(tmp_path: Path) -> None:
+    with pytest.raises(DocumentInvalid) as caught:
+        catalog.load(tmp_path / "catalog")
+    assert "No such file" in str(caught.value.details)
+
+
+def test_a_feature_without_a_type_is_one_problem() -> None:
+    with pytest.raises(DocumentInvalid) as caught:
+        catalog.parse("features: {agents.canvas: {default_value: false}}")
+    assert [each["problem"] for each in caught.value.details["problems"]] == ["this field is required"]
 
 
 # --- a key that does not exist ---------------------------------------------------------------------------------------

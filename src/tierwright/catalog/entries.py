@@ -58,8 +58,9 @@ class FeatureEntry(InputSchema):
     @field_validator("default_value")
     @classmethod
     def _default_fits(cls, default: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        # The type is not there if it was refused.
-        checked: dict[str, Any] = check_value_document(default, info.data.get("feature_type"), complete=True)
+        # The type is not there if it was refused; what is complete is not known without it.
+        type_ = info.data.get("feature_type")
+        checked: dict[str, Any] = check_value_document(default, type_, complete=type_ is not None)
         return checked
 
     @field_validator("conflicts_with")

@@ -83,6 +83,8 @@ def sources_at(path: FilePath, format: Format | None = None) -> list[Source]:
     if path.is_dir():
         return _folder(path)
     known = format or _FORMATS.get(path.suffix.lower())
+    if known is None and not path.exists():
+        known = "yaml"  # never read: what is wrong is that it is not there
     if known is None:
         raise InvalidInput(
             f"The name of {path.name[:100]!a} does not tell its format.",

@@ -29,7 +29,7 @@ def typed_input(what: str) -> Iterator[None]:
         yield
     except ValidationError as error:
         # Not `from error`: its text and its frames would carry the input along.
-        raise _invalid(what, _problems(error)) from None
+        raise _invalid(what, _problems(error), _remedy(error)) from None
     except InvalidInput as error:
         raise InvalidInput(_sentence(what, _short(error.message, _LONGEST_PROBLEM)), remedy=error.remedy) from None
 
@@ -45,15 +45,22 @@ def _problem(found: Any) -> str:
     return _short(text, _LONGEST_PROBLEM).rstrip(".")
 
 
+def _remedy(error: ValidationError) -> str:
+    """Return what our own rule says about its only problem, or of all problems the same."""
+    ours = [each.get("ctx", {}).get("error") for each in error.errors(include_url=False, include_input=False)]
+    said = {each.remedy if isinstance(each, InvalidInput) else "Correct the input." for each in ours}
+    return said.pop() if len(said) == 1 else "Correct the input."
+
+
 def _field(location: tuple[int | str, ...]) -> str:
     return _short(".".join(str(part) for part in location), _LONGEST_FIELD)
 
 
-def _invalid(what: str, problems: list[tuple[str, str]]) -> InvalidInput:
+def _invalid(what: str, problems: list[tuple[str, str]], remedy: str) -> InvalidInput:
     said = "; ".join(f"{field}: {problem}" if field else problem for field, problem in problems)
     return InvalidInput(
         _sentence(what, said),
-        remedy="Correct the input.",
+        remedy=remedy,
         details={"problems": [{"field": field, "problem": problem} for field, problem in problems]},
     )
 

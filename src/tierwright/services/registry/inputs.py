@@ -26,6 +26,11 @@ _KEYS: dict[str, TypeAdapter[str]] = {
     "license key": TypeAdapter(Name),
 }
 
+_LIKE = {
+    "feature key": "Write it like agents.canvas; among fields its name is feature_key.",
+    "tier key": "Write it like pro; among fields its name is tier_key.",
+}
+
 
 def tenant_of(tenant: str | int | UUID) -> str:
     """Return the canonical text of a tenant's identifier.
@@ -46,8 +51,13 @@ def key_of(what: str, key: Any) -> str:
     Raises:
         InvalidInput: it does not have the form of such a key.
     """
-    with typed_input(what):
-        return _KEYS[what].validate_python(key, strict=True)
+    if key is None:
+        raise InvalidInput(f"The {what} is missing.", remedy=_LIKE.get(what, "Name it."))
+    try:
+        with typed_input(what):
+            return _KEYS[what].validate_python(key, strict=True)
+    except InvalidInput as error:
+        raise InvalidInput(error.message, remedy=_LIKE.get(what, error.remedy), details=error.details) from None
 
 
 def keys_of(what: str, keys: Any) -> list[str]:
