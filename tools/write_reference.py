@@ -327,13 +327,14 @@ def _with_methods(name: str, thing: Any, home: str | None = None) -> list[str]:
 
 
 def _methods(owner: str, thing: type, home: str = "tierwright.") -> list[str]:
-    """Return a section for each public method that is defined in ``home``, in the order of the classes."""
+    """Return a section for each public method and property that is defined in ``home``, in the order of the classes."""
     names = dict.fromkeys(
         name
         for each in thing.__mro__
         if each.__module__.startswith(home)
         for name, method in vars(each).items()
-        if inspect.isfunction(getattr(method, "__func__", method)) and not name.startswith("_")
+        if isinstance(method, property) or inspect.isfunction(getattr(method, "__func__", method))
+        if not name.startswith("_")
     )
     return [_section(f"{owner}.{name}", getattr(thing, name), level=3) for name in names]
 
@@ -342,6 +343,9 @@ def _section(name: str, thing: Any, home: str | None = None, level: int = 2) -> 
     where = f"`{home}`\n\n" if home else ""
     if inspect.isclass(thing) and issubclass(thing, enum.Enum):
         return f"## {name}\n\n```text\n{inspect.getdoc(thing)}\n\n{_members(name, thing)}\n```\n"
+    if isinstance(thing, property):
+        result = str(inspect.signature(thing.fget or (lambda: None)).return_annotation).strip("'")
+        return f"{'#' * level} {name}\n\n```text\n{name}: {result}\n\n{inspect.getdoc(thing)}\n```\n"
     call = ("async " if inspect.iscoroutinefunction(thing) else "") + name
     return f"{'#' * level} {name}\n\n{where}```text\n{call}{_signature(thing)}\n\n{inspect.getdoc(thing)}\n```\n"
 

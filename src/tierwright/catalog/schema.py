@@ -25,7 +25,7 @@ _SECTIONS = {
 }
 _FIELDS = {
     "feature_name": "For people; the key, if it is left out.",
-    "category": "Where it is listed; the first part of the key, if it is left out.",
+    "category": "Where it is listed; of a feature it is the first part of the key, if it is left out.",
     "feature_type": "What kind of value the feature carries.",
     "default_value": "For tenants whose tiers say nothing about it; it has a value also where it is not enabled.",
     "value_schema": "A JSON Schema (2020-12) that every value of the feature fits.",
