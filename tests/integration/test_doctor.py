@@ -215,7 +215,17 @@ def test_an_older_revision_is_one_finding(engine: Engine) -> None:
 def test_an_empty_database_is_one_finding(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE theirs (id INTEGER)")
-    assert errors(examine(engine)) == {("revision-pending", "no revision")}
+    report = examine(engine)
+    assert errors(report) == {("revision-pending", "no revision")}
+    assert report.findings[0].remedy == "Run `tierwright db upgrade`."
+
+
+def test_tables_that_create_all_made_are_sent_to_adopt(engine: Engine) -> None:
+    """An upgrade would refuse them: no revision of ours made them."""
+    SQLModel.metadata.create_all(engine)
+    report = examine(engine)
+    assert errors(report) == {("revision-pending", "no revision")}
+    assert "`tierwright db adopt`" in report.findings[0].remedy
 
 
 def test_a_later_revision_is_information(filled: Engine) -> None:

@@ -49,7 +49,9 @@ def schema_findings(status: SchemaStatus) -> Iterator[Finding]:
 
 
 def _pending_remedy(status: SchemaStatus) -> str:
-    if status.current is None and not all(item.kind == "table" for item in status.differences):
+    # Without a difference they are all there, and as this release makes them.
+    is_empty = bool(status.differences) and all(item.kind == "table" for item in status.differences)
+    if status.current is None and not is_empty:
         return "Tables of our names exist: `tierwright db adopt` if they are of this release, or use another schema."
     return "Run `tierwright db upgrade`."
 
