@@ -29,7 +29,10 @@ def history(
     schema: options.Schema = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say what TENANT could use at a moment, from the history alone; exit code 1 where that does not explain all."""
+    """Say what TENANT could use at a moment, from the history alone; exit code 1 where that does not explain all.
+
+    A list of what was changed is another question: tierwright audit list --tenant TENANT.
+    """
     with output.reported_errors(as_json=as_json):
         tenant_id, moment = canonical_tenant_id(tenant), inputs.moment(at)
         assert moment is not None  # noqa: S101  the option has no default

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from tierwright.store.snapshot_store import SnapshotStore
 
 
+_OFFER = "Offer the tier that has it, or set an override; a web application answers 403 with the reason."
 #: Where no tier would help.
 _REMEDIES = {
     Reason.FEATURE_NOT_FOUND: "Check the key, or create the feature.",
-    Reason.DISABLED: "Answer 403 with the reason; restoring the feature switches it on again.",
+    Reason.DISABLED: "It is switched off for everybody: restore the feature, or answer 403 with the reason.",
 }
 
 
@@ -91,7 +92,7 @@ def required(decision: Decision) -> Decision:
         raise _unavailable("The database cannot be read, and nothing fresh enough is known.", decision)
     raise FeatureDenied(
         f"The tenant may not use {decision.feature_key}: {decision.reason.value}.",
-        remedy=_REMEDIES.get(decision.reason, "Answer 403 with the reason, or offer the tier that has it."),
+        remedy=_REMEDIES.get(decision.reason, _OFFER),
         details=_details(decision),
     )
 

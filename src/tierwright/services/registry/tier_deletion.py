@@ -121,7 +121,7 @@ class Deleting:
         if fetch(self._session, LicenseTier, tier_key=tier_key, deleted_at=None) is not None:
             raise AlreadyExists(
                 f"Another tier has the key {tier_key}.",
-                remedy="Bring this one back under another key: new_key=.",
+                remedy="Bring this one back under another key: --as, new_key=.",
                 details={"tier_key": tier_key},
             )
 
