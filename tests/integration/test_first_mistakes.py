@@ -89,6 +89,11 @@ def test_what_is_no_session_is_refused_where_it_is_passed() -> None:
         assert "Pass an AsyncSession" in refused(SessionMissing, lambda: wrong(engine))  # noqa: B023
 
 
+def test_a_session_of_a_scope_may_write() -> None:
+    scoped: Any = scoped_session(sessionmaker(sa.create_engine("sqlite://"), class_=Session))
+    assert Registry(scoped, actor="me").session is scoped
+
+
 def test_an_asynchronous_session_is_told_where_to_go() -> None:
     session: Any = AsyncSession(create_async_engine("sqlite+aiosqlite://"))
     assert "AsyncEntitlements" in refused(SessionMissing, lambda: Entitlements(session))
