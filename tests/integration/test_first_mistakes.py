@@ -22,6 +22,7 @@ from tierwright import (
     run_in_transaction,
     run_in_transaction_async,
 )
+from tierwright.audit import AsyncAuditLog, AuditLog, tenant_history
 from tierwright.errors import (
     ConfigurationError,
     DocumentInvalid,
@@ -35,6 +36,7 @@ from tierwright.integrations import AsyncTenantIntegrations, TenantIntegrations
 from tierwright.migrations import upgrade
 from tierwright.services.registry.integrity import typed_writes
 from tierwright.testing import MemoryStore
+from tierwright.types import utc_now
 
 OLD = "c4d5e6f7a8b9"
 
@@ -84,7 +86,7 @@ def test_what_is_no_session_is_refused_where_it_is_passed() -> None:
         assert refused(SessionMissing, lambda: make(engine)).startswith("An Engine is no Session.")  # noqa: B023
         assert "A sessionmaker is" in refused(SessionMissing, lambda: make(sessionmaker(engine)))  # noqa: B023
     assert "Call it first" in refused(SessionMissing, lambda: Entitlements(scoped_session(sessionmaker(engine))))  # type: ignore[arg-type]  # the mistake
-    for wrong in (AsyncEntitlements, AsyncTenantIntegrations):
+    for wrong in (AsyncEntitlements, AsyncTenantIntegrations, AsyncAuditLog):
         assert "Session is no AsyncSession. Use " in refused(SessionMissing, lambda: wrong(Session(engine)))  # noqa: B023
         assert "Pass an AsyncSession" in refused(SessionMissing, lambda: wrong(engine))  # noqa: B023
 
@@ -99,6 +101,8 @@ def test_an_asynchronous_session_is_told_where_to_go() -> None:
     assert "AsyncEntitlements" in refused(SessionMissing, lambda: Entitlements(session))
     assert "run_in_transaction_async" in refused(SessionMissing, lambda: Registry(session))
     assert "AsyncTenantIntegrations" in refused(SessionMissing, lambda: TenantIntegrations(session))
+    assert "AsyncAuditLog" in refused(SessionMissing, lambda: AuditLog(session))
+    assert "run_sync(tenant_history" in refused(SessionMissing, lambda: tenant_history(session, "acme", utc_now()))
 
 
 def test_what_is_no_store_is_refused_where_it_is_passed() -> None:

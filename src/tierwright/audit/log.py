@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from tierwright.audit.entries import HISTORY, SELECT_ENTRIES, AuditEntry
 from tierwright.audit.question import AuditQuestion, Cursor
 from tierwright.errors import InvalidInput
+from tierwright.services.given import require_async_session, require_session
 from tierwright.services.session_state import connection_of
 from tierwright.services.tenant_scope import require_all_tenants, tenant_scope
 
@@ -47,9 +48,13 @@ class AuditLog:
 
     Args:
         session: the host's session.
+
+    Raises:
+        SessionMissing: it is none.
     """
 
     def __init__(self, session: Session) -> None:
+        require_session(session, for_async="Use AsyncAuditLog.")
         self._session = session
 
     def page(self, question: AuditQuestion = _EVERYTHING, *, limit: int = 50, cursor: str | None = None) -> AuditPage:
@@ -102,9 +107,13 @@ class AsyncAuditLog:
 
     Args:
         session: the host's session.
+
+    Raises:
+        SessionMissing: it is no AsyncSession.
     """
 
     def __init__(self, session: AsyncSession) -> None:
+        require_async_session(session, for_sync="Use AuditLog.")
         self._session = session
 
     async def page(

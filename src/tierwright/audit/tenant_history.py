@@ -24,6 +24,7 @@ from tierwright.audit.replay import Replay, deleted_name
 from tierwright.audit.replayed_facts import CATALOGUE, Facts
 from tierwright.errors import InvalidInput
 from tierwright.resolution.decision import Decision
+from tierwright.services.given import require_session
 from tierwright.services.reading import read_catalog, read_tenant
 from tierwright.services.session_state import connection_of
 from tierwright.services.statements import TIERS
@@ -82,10 +83,12 @@ def tenant_history(
         evidence: called with each line of the rows that prove it, in their order.
 
     Raises:
+        SessionMissing: that is no session.
         InvalidInput: that is no tenant, or no moment of the past.
         ArchiveDamaged: an archive is not what was archived.
         PrivilegeMissing: row-level security hides entries from the current role.
     """
+    require_session(session, for_async="await session.run_sync(tenant_history, tenant, at)")
     tenant_id, moment, now = canonical_tenant_id(tenant), to_utc(at), utc_now()
     if moment > now:
         raise InvalidInput("That moment is still to come.", remedy="Entitlements.evaluate(at=) looks ahead.")
