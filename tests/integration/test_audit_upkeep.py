@@ -36,6 +36,7 @@ from tierwright.audit import (
     archives_needed,
     erase_person,
     maintenance,
+    maintenance_postgresql,
     maintenance_sqlite,
     read_archive,
     read_archives,
@@ -486,6 +487,19 @@ def test_a_late_writer_is_let_through_before_its_partition_goes(
     writers[0].join()
     assert (report.removed, report.left) == (0, 5)  # it was not kept waiting for a minute
     assert maintain(postgresql_engine, replace(UPKEEP, folder=tmp_path)).removed == 5
+
+
+@one_postgresql
+def test_by_a_clock_that_is_wrong_nothing_goes(
+    postgresql_engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    migrations.upgrade(postgresql_engine)
+    fill(postgresql_engine, MONTHS[:1])
+    monkeypatch.setattr(maintenance, "utc_now", lambda: NOW)
+    monkeypatch.setattr(maintenance_postgresql, "utc_now", lambda: NOW)
+    with pytest.raises(InvalidInput, match="on the server"):
+        maintain(postgresql_engine, replace(UPKEEP, folder=tmp_path))
+    assert len(stored(postgresql_engine)) == 4
 
 
 @one_postgresql

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -18,17 +18,19 @@ from tierwright.audit.archives import Archive, add_archives
 from tierwright.audit.floor import raise_floor
 from tierwright.audit.maintenance import Progress, Upkeep, Work, at_work, patiently
 from tierwright.audit.stored_rows import TABLE, Period, count_rows, lines, periods, stored_columns
-from tierwright.errors import SchemaDrift
+from tierwright.errors import InvalidInput, SchemaDrift
 from tierwright.migrations.definitions import Partitioning
 from tierwright.migrations.dialects.postgresql_locks import LOCK_NOT_AVAILABLE, not_acquired, sqlstate
 from tierwright.migrations.dialects.postgresql_moving import move_rows, rows_outside
 from tierwright.migrations.dialects.postgresql_partitions import Partition, months_ahead, partitions
+from tierwright.types import utc_now
 
 _LOG = Partitioning(TABLE, "performed_at")
 _IDLE = "idle_session_timeout"
 _LOCK = "SELECT pg_try_advisory_lock(%s)"
 
 
+_MOST_APART = timedelta(days=1)
 #: For a transaction that reads years, and waits for others between.
 _UNHURRIED = (
     "SELECT set_config(name, '0', true) FROM pg_settings "
@@ -95,6 +97,7 @@ class PostgresqlWork(Work):
 
     def let_go(self, cutoff: datetime) -> None:
         """Archive and drop the partitions that end before a moment, the oldest first."""
+        self._refuse_wrong_clock()
         for partition in self._partitions():
             if partition.is_default or partition.upper is None or partition.upper > cutoff:
                 continue
@@ -103,6 +106,17 @@ class PostgresqlWork(Work):
                 self._tell(due)
             elif not self._let_go(partition, due):
                 return  # what is older than the floor must have left: so no later one goes before it
+
+    def _refuse_wrong_clock(self) -> None:
+        """Refuse to let anything go by a clock that is not that of the server: it could be everything."""
+        with self.engine.connect() as connection:
+            there = connection.exec_driver_sql("SELECT now()").scalar_one()
+        here = utc_now()
+        if abs(there - here) > _MOST_APART:
+            raise InvalidInput(
+                f"It is {here:%Y-%m-%d %H:%M}Z here, and {there:%Y-%m-%d %H:%M}Z on the server.",
+                remedy="Set the clock that is wrong; nothing was archived or dropped.",
+            )
 
     def _let_go(self, partition: Partition, due: list[Period]) -> bool:
         """Return False if rows came meanwhile."""
