@@ -118,8 +118,7 @@ def ways_past_the_services(session: Session) -> Iterator[Callable[[], Any]]:
         (one, "feature_value", OFF),
     ):
         yield partial(setattr, changed, name, value)
-    for gone in (one, pro):
-        yield partial(session.delete, gone)
+    yield partial(session.delete, one)
     for model, values in ((TenantLicense, license_), (LicenseTierFeatures, grant), (LicenseTier, heir)):
         yield partial(session.execute, sa.insert(model).values(values))
         yield partial(session.execute, sa.insert(model), [values])
@@ -129,12 +128,11 @@ def ways_past_the_services(session: Session) -> Iterator[Callable[[], Any]]:
     yield partial(session.execute, sa.update(TenantLicense), [by_key])
     yield partial(session.execute, sa.update(LicenseTier).where(TIERS.c.id == free.id).values(base_tier_id=pro.id))
     yield partial(session.execute, sa.update(LicenseTier).where(is_pro).values(rank=7))
-    yield partial(session.execute, sa.delete(LicenseTier).where(is_pro))
     yield partial(session.execute, sa.delete(LicenseTierFeatures).filter_by(license_tier_id=pro.id))
     yield partial(session.execute, sa.update(LicenseTierFeatures).values(feature_value=OFF))
 
 
-def test_nor_past_the_services(session: Session, registry: Registry) -> None:
+def test_nor_past_the_services(session: Session, registry: Registry, migrated_engine: Engine) -> None:
     registry.tiers.delete("pro")
     session.commit()
     before = everything(session)
@@ -149,6 +147,15 @@ def test_nor_past_the_services(session: Session, registry: Registry) -> None:
     with pytest.raises(InvalidInput, match="for the database to work out"):
         session.execute(of_globex.values(license_tier_id=sa.select(TIERS.c.id).limit(1).scalar_subquery()))
     session.rollback()
+    assert everything(session) == before
+    with Session(migrated_engine.execution_options(isolation_level="AUTOCOMMIT")) as alone:
+        pro_id = the(alone, tier_key="pro").id
+        heir = LicenseTier(tier_key="heir", name="Heir", base_tier_id=pro_id)
+        for row in (TenantLicense(tenant_id="new", license_tier_id=pro_id), heir):
+            alone.add(row)
+            with pytest.raises(TierDeleted, match="pro was deleted"):
+                alone.flush()
+            alone.rollback()
     assert everything(session) == before
     # What goes past the session is found.
     pro = the(session, tier_key="pro")

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapper, ORMExecuteState, Session, SessionTransaction,
 from tierwright.services import session_state
 from tierwright.services.catalog_version import bump_catalog, commits_by_itself
 from tierwright.services.key_lists.checking import refuse_by_itself
-from tierwright.services.recording import bulk_methods, flushes
+from tierwright.services.recording import bulk_methods, deleted_tiers, flushes
 from tierwright.services.recording.disguises import refuse_hidden, written_table
 from tierwright.services.recording.statements import recorder
 from tierwright.services.session_state import after_commit as after_commit
@@ -24,6 +24,7 @@ from tierwright.services.session_state import before_commit as before_commit
 def before_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     """Take the lock of the catalogue before one of its rows is written, and note what it replaces."""
     refuse_by_itself(connection, target)
+    deleted_tiers.refuse_by_itself(connection, target)
     flushes.refuse_nobody(connection, target)
     session_state.before_row(connection, target)
     flushes.replacing(mapper, connection, target)
@@ -38,6 +39,7 @@ def after_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> No
 def before_update(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
     """Take the lock, and note how the row is."""
     refuse_by_itself(connection, target)
+    deleted_tiers.refuse_by_itself(connection, target)
     flushes.refuse_nobody(connection, target)
     session_state.before_row(connection, target)
     flushes.changing(mapper, connection, target)

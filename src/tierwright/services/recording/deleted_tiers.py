@@ -1,18 +1,20 @@
 """Deleted tiers are given to nobody, whoever writes it: not to a tenant, not as a base; they stay as they are.
 
-The services refuse this for themselves. A licence for a deleted tier that is there already may change in other ways.
-Of a deleted tier itself, the history could not tell a change from one of the tier that has its key now.
+The services refuse this for themselves. A licence for a deleted tier that is there already may change in other ways,
+and a deleted tier that nobody holds may go for good.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tierwright.errors import InvalidInput, StillInUse, TierDeleted
+from tierwright.services.catalog_version import commits_by_itself
 from tierwright.services.recording.described import TIER_COLUMNS, Described, Seen
 from tierwright.services.registry.rules import named
 from tierwright.services.statements import TIERS
@@ -42,8 +44,9 @@ class Given(NamedTuple):
 
     @property
     def stays_deleted(self) -> str | None:
-        """The key of the tier, if it was deleted before."""
-        return None if self.before is None or self.was_live or not self.is_deleted else self.before.values["tier_key"]
+        """The key of the tier, if it was deleted before, and is there afterwards."""
+        stays = self.before is not None and not self.was_live and self.is_deleted and not self.is_gone
+        return self.before.values["tier_key"] if self.before is not None and stays else None
 
 
 def seen_rows(pairs: Iterable[tuple[Seen | None, Seen | None]]) -> list[Given]:
@@ -93,6 +96,21 @@ def refuse_deleted(connection: Connection, described: Described, rows: Iterable[
                 raise _deleted(row.stays_deleted)
         ending = {row.before.values["id"] for row in rows if row.before and row.was_live and row.is_deleted}
         _refuse_inherited(connection, ending - {row.before.values["id"] for row in rows if row.before and row.is_gone})
+
+
+def refuse_by_itself(connection: Connection, target: Any) -> None:
+    """Refuse an object that gives a deleted tier away on a connection that commits it before it is looked at.
+
+    Raises:
+        TierDeleted: it does.
+    """
+    state = sa.inspect(target)
+    column = next((TIER_COLUMNS[table.name] for table in state.mapper.tables if table.name in TIER_COLUMNS), None)
+    if column is None or getattr(target, "deleted_at", None) is not None or not commits_by_itself(connection):
+        return
+    added = [each for each in state.attrs[column].history.added or () if isinstance(each, UUID)]
+    if added:
+        _refuse_given(connection, added)
 
 
 def _given(described: Described, column: str, before: Seen | None, values: Mapping[str, Any]) -> Given:
