@@ -92,6 +92,8 @@ def forged(folder: Path) -> Iterator[tuple[str, Path]]:
         ("names no columns", {"columns": ["id"]}),
         ("for a number", {"month": 5}),
         ("for a number", {"part": True}),
+        ("names no month", {"month": "2025-11'; DROP TABLE"}),
+        ("names no month", {"month": "0000-01"}),
     ):
         yield said, forge(folder, line, **changed)
 

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from tierwright.errors import ArchiveDamaged, ArchiveNotWritten
 FORMAT = "tierwright-history-1"
 MANIFEST = ".manifest.json"
 _TABLE = "feature_audit_log"
+_MONTH = re.compile(r"(?!0000)\d{4}-(0[1-9]|1[0-2])", re.ASCII)
 _KEY = frozenset({"id", "performed_at"})
 _LEVEL = 6
 _BLOCK = 2**20
@@ -142,6 +144,8 @@ def read_manifest(path: Path) -> Manifest:
     types = {"int": int, "str": str, "tuple[str, ...]": tuple}
     if not all(type(getattr(manifest, field.name)) is types[str(field.type)] for field in fields(manifest)):
         raise damaged(path, "its manifest has a text for a number, or the reverse")
+    if not _MONTH.fullmatch(manifest.month):
+        raise damaged(path, "its manifest names no month")
     names = set(manifest.columns)
     if not all(isinstance(name, str) for name in names) or len(names) < len(manifest.columns) or not names >= _KEY:
         raise damaged(path, "its manifest names no columns, or some twice")

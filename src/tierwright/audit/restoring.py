@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from tierwright.audit.archive_files import Manifest, damaged, read_lines, verify_archive
+from tierwright.audit.archive_files import Manifest, damaged, read_lines, read_manifest, verify_archive
 from tierwright.audit.archive_lines import stored_value, values_of
 from tierwright.audit.archives import read_archives
 from tierwright.audit.stored_rows import POSTGRESQL_MOMENT, TABLE, Column, stored_columns
 from tierwright.errors import ArchiveNotRestored
+from tierwright.migrations.definitions import Partitioning
+from tierwright.migrations.dialects.postgresql_locks import LOCK_NOT_AVAILABLE, sqlstate
+from tierwright.migrations.dialects.postgresql_partitions import months_ahead
 from tierwright.services.catalog_version import lock_file
 from tierwright.services.session_state import connection_of
 from tierwright.services.tenant_scope import require_all_tenants
 
 _BATCH = 1000
+_LOG = Partitioning(TABLE, "performed_at")
+_IS_OWN = (
+    f"SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE relname = '{TABLE}' "
+    "AND relnamespace = quote_ident(current_schema())::regnamespace"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,29 @@ def restore_archive(session: Session, path: Path) -> Restored:
         except (DataError, IntegrityError) as error:
             raise _misfit(path, error) from error
     return Restored(manifest, written, manifest.rows - written)
+
+
+def make_room(engine: Engine, path: Path) -> None:
+    """Make the partition of an archive's month, if it can be made at once; without it, rows go where those of none go.
+
+    Args:
+        engine: with the schema, if any, on its ``search_path``. SQLite has no partitions.
+        path: of the archive.
+
+    Raises:
+        ArchiveDamaged: its manifest is none.
+    """
+    month = date.fromisoformat(f"{read_manifest(path).month}-01")
+    if engine.dialect.name != "postgresql":
+        return
+    try:
+        with engine.begin() as connection:
+            if connection.exec_driver_sql(_IS_OWN).scalar():
+                connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
+                connection.exec_driver_sql(months_ahead(_LOG, 0, month).replace("%", "%%"))
+    except DBAPIError as error:
+        if sqlstate(error) != LOCK_NOT_AVAILABLE:
+            raise
 
 
 def _refuse_another(connection: Connection, path: Path, manifest: Manifest) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from tierwright.audit import Restored, Upkeep, UpkeepReport, restore_archive, verify_archive
 from tierwright.audit import maintain as run_upkeep
+from tierwright.audit.restoring import make_room
 from tierwright.cli import database, inputs, options, output
 from tierwright.services.audit import AuditContext, write_audit
 from tierwright.services.transactions import run_in_transaction
@@ -118,9 +119,9 @@ def restore(
         for path in archives:
             verify_archive(path)
         with database.writing(url, schema) as sessions:
-            done.extend(
-                run_in_transaction(sessions, partial(_restore, path=path, context=context)) for path in archives
-            )
+            for path in archives:
+                make_room(sessions.kw["bind"], path)
+                done.append(run_in_transaction(sessions, partial(_restore, path=path, context=context)))
     if as_json:
         listed = [{"file": each.manifest.file, "rows": each.rows, "present": each.present} for each in done]
         output.print_json({"restored": listed})

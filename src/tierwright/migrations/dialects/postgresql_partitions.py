@@ -125,12 +125,15 @@ def block(declared: str, body: str) -> str:
     return " ".join(text.split())
 
 
-def months_ahead(wanted: Partitioning, ahead: int = AHEAD) -> str:
+def months_ahead(wanted: Partitioning, ahead: int = AHEAD, first: dt.date | None = None) -> str:
     """Return the block that makes what is missing of the months ahead, and of the partition of everything else.
+
+    They begin with the current month, unless ``first`` names another one.
 
     What the host has partitioned itself gets no partitions of ours. A month of which rows are in the partition of
     everything else is left to ``tierwright audit maintain``, which moves them.
     """
+    start = "date_trunc('month', now() AT TIME ZONE 'UTC')" if first is None else f"timestamp '{first:%Y-%m}-01'"
     return block(
         f"parent oid; fallback oid; month record; each record; is_taken boolean; {NEW_DECLARED}",
         f"""
@@ -143,8 +146,8 @@ def months_ahead(wanted: Partitioning, ahead: int = AHEAD) -> str:
           FOR month IN
             SELECT start AT TIME ZONE 'UTC' AS lower, (start + interval '1 month') AT TIME ZONE 'UTC' AS upper,
                    '{wanted.table}_' || to_char(start, 'YYYY_MM') AS name
-            FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
-                                 date_trunc('month', now() AT TIME ZONE 'UTC') + interval '{ahead} months',
+            FROM generate_series({start},
+                                 {start} + interval '{ahead} months',
                                  interval '1 month') AS start
           LOOP
             CONTINUE WHEN EXISTS (SELECT FROM ({PARTITIONS.format(parent="parent")}) AS found
