@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tierwright.audit.archive_files import Manifest, read_archive, verify_archive
+from tierwright.audit.archive_files import read_archive, verify_archive
+from tierwright.audit.archive_manifest import Manifest
 from tierwright.audit.archives import Archive, archives_needed, read_archives
 from tierwright.audit.entries import AuditEntry
 from tierwright.audit.erasing import ErasureReport, erase_person

@@ -18,7 +18,8 @@ from typing import Any
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from tierwright.audit.archive_files import Manifest, unwritable, write_archive
+from tierwright.audit.archive_files import unwritable, write_archive
+from tierwright.audit.archive_manifest import Manifest
 from tierwright.audit.archives import Archive, next_part, read_archives
 from tierwright.audit.entries import HISTORY
 from tierwright.audit.floor import read_floor

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from tierwright.audit.archive_files import Manifest
+from tierwright.audit.archive_manifest import Manifest
 from tierwright.audit.archives import Archive, add_archives
 from tierwright.audit.floor import raise_floor
 from tierwright.audit.maintenance import Progress, Upkeep, Work, at_work, patiently

@@ -13,8 +13,9 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from tierwright.audit.archive_files import Manifest, damaged, read_lines, read_manifest, verify_archive
+from tierwright.audit.archive_files import read_lines, verify_archive
 from tierwright.audit.archive_lines import stored_value, values_of
+from tierwright.audit.archive_manifest import Manifest, damaged, read_manifest
 from tierwright.audit.archives import read_archives
 from tierwright.audit.stored_rows import POSTGRESQL_MOMENT, TABLE, Column, stored_columns
 from tierwright.errors import ArchiveNotRestored
