@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import gzip
 import json
 import os
 import shutil
 import signal
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -286,6 +288,24 @@ def test_a_folder_that_takes_nothing_costs_no_row(old: Engine, tmp_path: Path, m
     assert taken.read_bytes() == b"an archive, as far as anybody knows"
     assert verify_archive(tmp_path / f"{LOG}_2025_11.2.jsonl.gz").rows == 4
     assert [path for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_a_file_system_may_know_no_locks_and_no_sync_of_folders(
+    tmp_path: Path, clock: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = host_engine(f"sqlite:///{tmp_path / 'x.sqlite3'}")
+    migrations.upgrade(engine)
+    fill(engine, MONTHS[:1])
+    sync = os.fsync
+
+    def unable(file: Any, lock: int = 0) -> None:
+        if lock or stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.ENOTSUP, "Operation not supported")
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", unable)
+    monkeypatch.setattr("fcntl.flock", unable)
+    assert maintain(engine, replace(UPKEEP, folder=tmp_path)).removed == 4
 
 
 def test_databases_that_share_a_folder_keep_each_others_archives(tmp_path: Path, clock: None) -> None:

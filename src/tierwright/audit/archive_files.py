@@ -6,6 +6,7 @@ is complete. A name that is taken by other bytes is left alone: they may be all 
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import json
@@ -23,6 +24,8 @@ from tierwright.errors import ArchiveNotWritten
 
 _LEVEL = 6
 _BLOCK = 2**20
+#: What file systems answer that do not know what they are asked for, such as those that are a service elsewhere.
+UNABLE = frozenset({errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK})
 #: Bytes of a line, which is held in memory: a small file can pretend to be a huge one.
 _LONGEST = 2**26
 
@@ -213,10 +216,13 @@ def _written(temporary: Path) -> Iterator[None]:
 
 
 def _sync(folder: Path) -> None:
-    """Make the new names last; a system that cannot open a folder keeps them in its own way."""
-    with suppress(PermissionError):
+    """Make the new names last; a system that cannot sync a folder keeps them in its own way."""
+    try:
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from tierwright.audit.archive_files import unwritable, write_archive
+from tierwright.audit.archive_files import UNABLE, unwritable, write_archive
 from tierwright.audit.archive_manifest import Manifest
 from tierwright.audit.archives import Archive, next_part, read_archives
 from tierwright.audit.entries import HISTORY
@@ -263,6 +263,9 @@ def _folder_lock(folder: Path | None) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise at_work() from None
+        except OSError as error:  # a file system without locks; databases have their own
+            if error.errno not in UNABLE:
+                raise
         yield
 
 
