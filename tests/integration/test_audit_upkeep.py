@@ -622,6 +622,9 @@ def test_the_commands(old: Engine, tmp_path: Path) -> None:
     if old.dialect.name == "postgresql":  # a month of its own, so that nobody has to move the rows
         with old.connect() as connection:
             assert partitions(connection, LOG)[0].name == f"{LOG}_2025_11"
+        with old.begin() as connection:
+            connection.exec_driver_sql(f"CREATE TABLE {LOG}_2025_12 ()")  # then there is none for this month
+    assert run_json("audit", "restore", files[1], url=url)["restored"][0]["rows"] == 4
     Path(files[0]).write_bytes(b"x")
     damaged = run_cli("audit", "verify", files[0], "--json", exit_code=1)
     assert json.loads(damaged.stdout)["error"]["code"] == "archive-damaged"

@@ -28,6 +28,9 @@ from tierwright.services.tenant_scope import require_all_tenants
 
 _BATCH = 1000
 _LOG = Partitioning(TABLE, "performed_at")
+#: Others hold the table, rows of the month are in the partition of everything else, something has its name, or the role
+#: may make no tables.
+_IN_THE_WAY = frozenset({LOCK_NOT_AVAILABLE, "23514", "42P07", "42501"})
 _IS_OWN = (
     f"SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE relname = '{TABLE}' "
     "AND relnamespace = quote_ident(current_schema())::regnamespace"
@@ -108,7 +111,7 @@ def make_room(engine: Engine, path: Path) -> None:
                 connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
                 connection.exec_driver_sql(months_ahead(_LOG, 0, month).replace("%", "%%"))
     except DBAPIError as error:
-        if sqlstate(error) != LOCK_NOT_AVAILABLE:
+        if sqlstate(error) not in _IN_THE_WAY:
             raise
 
 
