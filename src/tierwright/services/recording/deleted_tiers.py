@@ -49,6 +49,11 @@ class Given(NamedTuple):
         return self.before.values["tier_key"] if self.before is not None and stays else None
 
 
+def is_concerned(described: Described) -> bool:
+    """Tell whether rows of a table refer to tiers; of all others nothing need be looked at."""
+    return described.table.name in TIER_COLUMNS
+
+
 def seen_rows(pairs: Iterable[tuple[Seen | None, Seen | None]]) -> list[Given]:
     """Return the rows that differ before and after they were written."""
     return [
@@ -66,9 +71,7 @@ def given_rows(described: Described, before: Sequence[Seen | None], given: Seque
     Raises:
         InvalidInput: only the database can work out to which tier they refer.
     """
-    column = TIER_COLUMNS.get(described.table.name)
-    if column is None:
-        return []
+    column = TIER_COLUMNS[described.table.name]
     return [_given(described, column, seen, values) for seen, values in zip(before, given, strict=True)]
 
 
@@ -77,17 +80,14 @@ def refuse_deleted(connection: Connection, described: Described, rows: Iterable[
 
     Args:
         connection: where the tiers are.
-        described: the table of the rows.
+        described: the table of the rows, one that refers to tiers.
         rows: all of one flush, or of one statement.
 
     Raises:
         TierDeleted: they do.
         StillInUse: a tier is deleted from which others inherit.
     """
-    table = described.table.name
-    if table not in TIER_COLUMNS:
-        return
-    rows = list(rows)
+    table, rows = described.table.name, list(rows)
     if wanted := {id_ for row in rows for id_ in _wanted(table, row)}:
         _refuse_given(connection, wanted)
     if table == "license_tier":

@@ -19,7 +19,7 @@ from tierwright.services.audit import check_context, note_all
 from tierwright.services.catalog_version import commits_by_itself, lock_file
 from tierwright.services.key_lists.checking import refuse_bad_lists
 from tierwright.services.key_lists.rules import LISTS, Written
-from tierwright.services.recording.deleted_tiers import refuse_deleted, seen_rows
+from tierwright.services.recording.deleted_tiers import is_concerned, refuse_deleted, seen_rows
 from tierwright.services.recording.described import DESCRIBED, Described, Identity, Seen
 from tierwright.services.session_state import is_own_write, is_told_of
 
@@ -98,7 +98,8 @@ def flushed(session: Session) -> None:
     changes = {group: _changes(*group, rows) for group, rows in groups.items()}
     _check_lists(changes)
     for (described, connection), pairs in changes.items():
-        refuse_deleted(connection, described, seen_rows(pairs))
+        if is_concerned(described):
+            refuse_deleted(connection, described, seen_rows(pairs))
     entries = [
         entry
         for (described, _), pairs in changes.items()

@@ -17,7 +17,7 @@ from tierwright.errors import Unrecordable
 from tierwright.services.audit import check_context, note_all
 from tierwright.services.catalog_version import lock_file
 from tierwright.services.key_lists.checking import refuse_bad_lists
-from tierwright.services.recording.deleted_tiers import given_rows, refuse_deleted, seen_rows
+from tierwright.services.recording.deleted_tiers import given_rows, is_concerned, refuse_deleted, seen_rows
 from tierwright.services.recording.described import DESCRIBED, Described, Identity, Seen
 from tierwright.services.recording.disguises import plain_table
 from tierwright.services.recording.flushes import grants_of
@@ -86,15 +86,13 @@ def _inserting(state: ORMExecuteState, described: Described) -> Run:
     missing = [_missing(described, row) for row in rows]
     identities = [_identity(described, {**row, **more}) for row, more in zip(rows, missing, strict=True)]
     written = lists_made(described, rows)
-    tiers = given_rows(
-        described,
-        [None] * len(rows),
-        [{name: plain_value(value, row) for name, value in row.items()} for row in rows],
-    )
+    plain = ({name: plain_value(value, row) for name, value in row.items()} for row in rows)
+    tiers = given_rows(described, [None] * len(rows), list(plain)) if is_concerned(described) else []
 
     def run() -> Result[Any]:
         refuse_bad_lists(_connection(state), written)
-        refuse_deleted(_connection(state), described, tiers)
+        if tiers:
+            refuse_deleted(_connection(state), described, tiers)
         if state.is_executemany:
             result = state.invoke_statement(params=missing)
         else:
@@ -175,10 +173,15 @@ def _run_by_key(state: ORMExecuteState, described: Described, identities: list[t
 def _refuse_bad(connection: Connection, state: ORMExecuteState, described: Described, before: list[Seen]) -> None:
     """Refuse what breaks the catalogue, before it is written."""
     refuse_bad_lists(connection, lists_changed(state, described, before))
-    if isinstance(state.statement, sa.Delete):
-        refuse_deleted(connection, described, seen_rows((seen, None) for seen in before))
+    if not is_concerned(described):
         return
-    refuse_deleted(connection, described, given_rows(described, before, set_in(state, described, before)))
+    is_going = isinstance(state.statement, sa.Delete)
+    rows = (
+        seen_rows((seen, None) for seen in before)
+        if is_going
+        else given_rows(described, before, set_in(state, described, before))
+    )
+    refuse_deleted(connection, described, rows)
 
 
 def _recorded(state: ORMExecuteState, described: Described, before: list[Seen], statement: Any) -> Result[Any]:
