@@ -491,14 +491,17 @@ def test_a_late_writer_is_let_through_before_its_partition_goes(
 ) -> None:
     migrations.upgrade(postgresql_engine)
     fill(postgresql_engine, MONTHS[:1])
+    with postgresql_engine.begin() as connection:
+        name = partitions(connection, LOG)[0].name
+        connection.execute(sa.text(f'ALTER TABLE {name} RENAME TO "app\'s ""Odd"" 100%"'))
     take_off, writers = PostgresqlWork._take_off, []
 
     def take_off_while_one_waits(work: PostgresqlWork, connection: Any, name: str) -> None:
         if not writers:
             writers.append(Thread(target=fill, args=(postgresql_engine, MONTHS[:1], 1)))
             writers[0].start()
-            waits = f"SELECT EXISTS (SELECT FROM pg_locks WHERE relation = '{name}'::regclass AND NOT granted)"
-            while not connection.exec_driver_sql(waits).scalar_one():
+            waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = %s::regclass AND NOT granted)"
+            while not connection.exec_driver_sql(waits, (name.replace("%%", "%"),)).scalar_one():
                 sleep(0.01)
         take_off(work, connection, name)
 

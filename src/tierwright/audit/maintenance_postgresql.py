@@ -136,7 +136,7 @@ class PostgresqlWork(Work):
     ) -> None:
         """Compare once more, with nobody writing into it, and drop it with a record of what became of its rows."""
         self.progress(f"dropping {partition.name}")
-        name = connection.dialect.identifier_preparer.quote(partition.name).replace("%", "%%")
+        name = connection.dialect.identifier_preparer.quote(partition.name)  # it doubles percent signs itself
         connection.exec_driver_sql(f"LOCK TABLE {name} IN SHARE MODE")
         gone = []
         with Session(connection) as session:
