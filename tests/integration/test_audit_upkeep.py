@@ -224,6 +224,7 @@ def test_rows_that_come_after_the_archive_stay_for_the_next_one(
     monkeypatch.setattr(maintenance, "write_archive", write_late)
     report = maintain(old, replace(UPKEEP, folder=tmp_path))
     assert (report.left > 0, report.ok) == (True, False)
+    assert {path.name for path in tmp_path.glob("*.gz")} == {each[2] for each in recorded(old)}
     monkeypatch.setattr(maintenance, "write_archive", write)
     assert maintain(old, replace(UPKEEP, folder=tmp_path)).ok
     assert stored(old) == []

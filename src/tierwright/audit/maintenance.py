@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from tierwright.audit.archive_files import UNABLE, unwritable, write_archive
-from tierwright.audit.archive_manifest import Manifest
+from tierwright.audit.archive_manifest import MANIFEST, Manifest
 from tierwright.audit.archives import Archive, next_part, read_archives
 from tierwright.audit.entries import HISTORY
 from tierwright.audit.floor import read_floor
@@ -121,6 +121,8 @@ class Work(ABC):
         self.now = utc_now()
         #: By month: the part that was the next one when it was archived.
         self.next_parts: dict[str, int] = {}
+        #: Archives that this run has made, and the database does not know yet.
+        self.unrecorded: list[Path] = []
 
     def run(self) -> UpkeepReport:
         """Do it."""
@@ -165,6 +167,7 @@ class Work(ABC):
             self.progress(f"archiving {period.month}")
             columns = stored_columns(connection)
             names = tuple(column.name for column in columns)
+            there = {path.name for path in self.upkeep.folder.iterdir()}
             manifest = write_archive(
                 self.upkeep.folder,
                 period.month,
@@ -173,7 +176,15 @@ class Work(ABC):
                 connection.dialect.name,
                 lines(connection, columns, period),
             )
+        if manifest.file not in there:
+            self.unrecorded.append(self.upkeep.folder / manifest.file)
         return manifest, Archive(period.month, manifest.part, manifest.file, manifest.rows, manifest.sha256)
+
+    def take_back(self) -> None:
+        """Remove the archives that nothing recorded: their rows stay, and will stand in another one."""
+        for path in self.unrecorded:
+            Path(f"{path}{MANIFEST}").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
     def record(self, session: Session, archive: Archive) -> None:
         """Leave an entry in the history about what leaves it."""

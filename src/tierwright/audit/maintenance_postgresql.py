@@ -120,10 +120,12 @@ class PostgresqlWork(Work):
 
     def _let_go(self, partition: Partition, due: list[Period]) -> bool:
         """Return False if rows came meanwhile."""
+        self.unrecorded.clear()
         archived = [(period, *self.archive(period)) for period in due]
         try:
             self._patient(lambda connection: self._drop(connection, partition, archived))
         except _ChangedMeanwhile:
+            self.take_back()
             self.report.left += sum(self._count(period) for period in due)
             return False
         self.report.archives += [archive for _, _, archive in archived]

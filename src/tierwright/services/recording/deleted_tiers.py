@@ -144,7 +144,7 @@ def _refuse_given(connection: Connection, tiers: Iterable[Any]) -> None:
 def _deleted(tier_key: str) -> TierDeleted:
     return TierDeleted(
         f"The tier {tier_key} was deleted: nobody can get it, and it stays as it is.",
-        remedy="Choose another tier, leave deleted ones out (deleted_at IS NULL), or bring this one back: tiers.undelete.",
+        remedy="Choose another tier, leave deleted ones out (deleted_at IS NULL), or bring it back: tiers.undelete.",
         details={"tier_key": tier_key},
     )
 
