@@ -465,6 +465,7 @@ def test_of_two_with_folders_of_their_own_one_records(
         maintain(engine, replace(UPKEEP, folder=tmp_path))
     assert [each[:2] for each in recorded(engine)] == [(MONTHS[0], 1)]
     assert verify_archive(other / f"{LOG}_2025_11.jsonl.gz").rows == 4
+    assert not list(tmp_path.glob("*.gz*"))
 
 
 def test_between_batches_the_file_is_left_to_others(

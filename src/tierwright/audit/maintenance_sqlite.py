@@ -20,7 +20,7 @@ from tierwright.audit.floor import raise_floor
 from tierwright.audit.maintenance import Work, at_work
 from tierwright.audit.passes import Purpose, history_pass
 from tierwright.audit.stored_rows import TABLE, Period, count_rows, periods, stored_columns
-from tierwright.errors import ArchiveDamaged
+from tierwright.errors import ArchiveDamaged, LockNotAcquired
 from tierwright.services.catalog_version import lock_file
 from tierwright.services.transactions import run_in_transaction
 
@@ -55,10 +55,16 @@ class SqliteWork(Work):
             self._delete_archived(archive)
 
     def _let_go(self, period: Period) -> None:
+        self.unrecorded.clear()
         _, archive = self.archive(period)
         if archive.file is not None and not archive.rows:
+            self.take_back()
             return
-        run_in_transaction(self.sessions, lambda session: self._begin(session, period, archive))
+        try:
+            run_in_transaction(self.sessions, lambda session: self._begin(session, period, archive))
+        except LockNotAcquired:
+            self.take_back()
+            raise
         self.report.archives.append(archive)
         if archive.file is None:
             self._delete_all(period)
