@@ -37,12 +37,12 @@ from tierwright.audit import (
     Upkeep,
     archives_needed,
     erase_person,
-    maintenance,
     maintenance_postgresql,
     maintenance_sqlite,
     read_archive,
     read_archives,
     restore_archive,
+    upkeep,
     verify_archive,
 )
 from tierwright.audit.maintenance import maintain
@@ -78,15 +78,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def set_clock(set_attribute: Callable[[Any, str, Any], None]) -> None:
     """Let it be later, also for the entries that the upkeep leaves."""
-    write = maintenance.write_audit
+    write = upkeep.write_audit
 
     def write_later(session: Session, *arguments: Any, **values: Any) -> None:
         write(session, *arguments, **values)
         for entry in session.new:
             entry.performed_at = NOW
 
-    set_attribute(maintenance, "utc_now", lambda: NOW)
-    set_attribute(maintenance, "write_audit", write_later)
+    set_attribute(upkeep, "utc_now", lambda: NOW)
+    set_attribute(upkeep, "write_audit", write_later)
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def test_rows_that_come_after_the_archive_stay_for_the_next_one(
     old: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = stored(old)
-    write = maintenance.write_archive
+    write = upkeep.write_archive
 
     def write_late(*arguments: Any) -> Any:
         manifest = write(*arguments)
@@ -221,11 +221,11 @@ def test_rows_that_come_after_the_archive_stay_for_the_next_one(
             fill(old, ("2025-12",), each=1)
         return manifest
 
-    monkeypatch.setattr(maintenance, "write_archive", write_late)
+    monkeypatch.setattr(upkeep, "write_archive", write_late)
     report = maintain(old, replace(UPKEEP, folder=tmp_path))
     assert (report.left > 0, report.ok) == (True, False)
     assert {path.name for path in tmp_path.glob("*.gz")} == {each[2] for each in recorded(old)}
-    monkeypatch.setattr(maintenance, "write_archive", write)
+    monkeypatch.setattr(upkeep, "write_archive", write)
     assert maintain(old, replace(UPKEEP, folder=tmp_path)).ok
     assert stored(old) == []
     other = empty_copy(old, tmp_path)
@@ -247,7 +247,7 @@ def test_who_is_erased_after_the_archive_was_written_is_not_deleted_with_it(
         for entry in session.new:
             entry.performed_at = dt.datetime(2025, 12, 24, tzinfo=dt.UTC)
         session.commit()
-    write = maintenance.write_archive
+    write = upkeep.write_archive
 
     def write_and_erase(*arguments: Any) -> Any:
         manifest = write(*arguments)
@@ -255,7 +255,7 @@ def test_who_is_erased_after_the_archive_was_written_is_not_deleted_with_it(
             erase_person(old, actor="jane", by=AuditContext("privacy"))
         return manifest
 
-    monkeypatch.setattr(maintenance, "write_archive", write_and_erase)
+    monkeypatch.setattr(upkeep, "write_archive", write_and_erase)
     assert not maintain(old, replace(UPKEEP, folder=tmp_path)).ok
     with Session(old) as session:
         people = {
@@ -263,7 +263,7 @@ def test_who_is_erased_after_the_archive_was_written_is_not_deleted_with_it(
             for each in AuditLog(session).page(AuditQuestion(entity="tenant", entity_id="acme")).entries
         }
     assert people == {"<erased>"}
-    monkeypatch.setattr(maintenance, "write_archive", write)
+    monkeypatch.setattr(upkeep, "write_archive", write)
     maintain(old, replace(UPKEEP, folder=tmp_path))
     last = [tmp_path / str(each[2]) for each in recorded(old) if each[0] == "2025-12"][-1]
     assert {each.performed_by for each in read_archive(last) if each.entity_id == "acme"} == {"<erased>"}
@@ -451,16 +451,16 @@ def test_of_two_with_folders_of_their_own_one_records(
     engine = host_engine(f"sqlite:///{tmp_path / 'x.sqlite3'}")
     migrations.upgrade(engine)
     fill(engine, MONTHS[:1])
-    write, other = maintenance.write_archive, tmp_path / "other"
+    write, other = upkeep.write_archive, tmp_path / "other"
     other.mkdir()
 
     def write_and_be_overtaken(*arguments: Any) -> Any:
         manifest = write(*arguments)
-        monkeypatch.setattr(maintenance, "write_archive", write)
+        monkeypatch.setattr(upkeep, "write_archive", write)
         assert maintain(engine, replace(UPKEEP, folder=other)).removed == 4
         return manifest
 
-    monkeypatch.setattr(maintenance, "write_archive", write_and_be_overtaken)
+    monkeypatch.setattr(upkeep, "write_archive", write_and_be_overtaken)
     with pytest.raises(LockNotAcquired):
         maintain(engine, replace(UPKEEP, folder=tmp_path))
     assert [each[:2] for each in recorded(engine)] == [(MONTHS[0], 1)]
@@ -520,7 +520,7 @@ def test_by_a_clock_that_is_wrong_nothing_goes(
 ) -> None:
     migrations.upgrade(postgresql_engine)
     fill(postgresql_engine, MONTHS[:1])
-    monkeypatch.setattr(maintenance, "utc_now", lambda: NOW)
+    monkeypatch.setattr(upkeep, "utc_now", lambda: NOW)
     monkeypatch.setattr(maintenance_postgresql, "utc_now", lambda: NOW)
     with pytest.raises(InvalidInput, match="on the server"):
         maintain(postgresql_engine, replace(UPKEEP, folder=tmp_path))

@@ -139,7 +139,7 @@ def test_what_was_archived_is_asked_for_and_proves_the_same(
         moment = utc_now()
         before = tenant_history(session, "acme", moment)
     later = utc_now() + timedelta(days=100)
-    monkeypatch.setattr("tierwright.audit.maintenance.utc_now", lambda: later)
+    monkeypatch.setattr("tierwright.audit.upkeep.utc_now", lambda: later)
     report = maintain(migrated_engine, Upkeep(keep_months=1, folder=tmp_path))
     (path,) = tmp_path.glob("*.gz")
     with Session(migrated_engine) as session:

@@ -8,10 +8,11 @@ from tierwright.audit.archives import Archive, archives_needed, read_archives
 from tierwright.audit.entries import AuditEntry
 from tierwright.audit.erasing import ErasureReport, erase_person
 from tierwright.audit.log import AsyncAuditLog, AuditLog, AuditPage
-from tierwright.audit.maintenance import Upkeep, UpkeepReport, maintain
+from tierwright.audit.maintenance import maintain
 from tierwright.audit.question import AuditQuestion
 from tierwright.audit.restoring import Restored, restore_archive
 from tierwright.audit.tenant_history import TenantHistory, tenant_history
+from tierwright.audit.upkeep import Upkeep, UpkeepReport
 
 __all__ = [
     "Archive",

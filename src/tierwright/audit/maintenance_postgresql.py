@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from tierwright.audit.archive_manifest import Manifest
 from tierwright.audit.archives import Archive, add_archives
 from tierwright.audit.floor import raise_floor
-from tierwright.audit.maintenance import Progress, Upkeep, Work, at_work, patiently
 from tierwright.audit.stored_rows import TABLE, Period, count_rows, lines, periods, stored_columns
+from tierwright.audit.upkeep import Progress, Upkeep, Work, at_work, patiently
 from tierwright.errors import InvalidInput, SchemaDrift
 from tierwright.migrations.definitions import Partitioning
 from tierwright.migrations.dialects.postgresql_locks import LOCK_NOT_AVAILABLE, not_acquired, sqlstate

@@ -17,9 +17,9 @@ from tierwright.audit.archive_files import read_lines, verify_archive
 from tierwright.audit.archive_lines import line_of_stored, stored_value, values_of
 from tierwright.audit.archives import Archive, add_archives, complete_archive, next_part, read_archives
 from tierwright.audit.floor import raise_floor
-from tierwright.audit.maintenance import Work, at_work
 from tierwright.audit.passes import Purpose, history_pass
 from tierwright.audit.stored_rows import TABLE, Period, count_rows, periods, stored_columns
+from tierwright.audit.upkeep import Work, at_work
 from tierwright.errors import ArchiveDamaged, LockNotAcquired
 from tierwright.services.catalog_version import lock_file
 from tierwright.services.transactions import run_in_transaction
