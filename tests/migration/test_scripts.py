@@ -112,13 +112,13 @@ def test_a_script_for_one_revision_refuses_a_database_at_another(databases: Copi
     assert support.dump(support.plain_engine(empty)) == untouched
 
 
-def test_a_script_that_was_stopped_can_be_run_again(databases: Copies, database_kind: str) -> None:
+def test_a_script_that_was_stopped_can_be_run_again(databases: Copies, postgresql_kind: str) -> None:
     """After each of its statements in turn (every third, to save time; elsewhere than on the newest every ninth)."""
     template = databases.make(empty=True)
     script = migrations.script(template, STEP)
     statements = [part for part in script.split(";\n") if part.strip()]
     live = _live(databases, filled=True)
-    for stop in range(1, len(statements), 3 if database_kind in ("pg", "pg18") else 9):
+    for stop in range(1, len(statements), 3 if postgresql_kind in ("pg", "pg18") else 9):
         url = databases.make(empty=True)
         before = support.fill_before_the_optimisation(support.plain_engine(url))
         support.psql(url, ";\n".join(statements[:stop]) + ";\n")
