@@ -66,6 +66,12 @@ def the(session: Session, **where: Any) -> LicenseTier:
     return session.scalars(sa.select(LicenseTier).filter_by(**where)).one()
 
 
+def held(session: Session, tenant_id: str, key: str) -> TenantLicense:
+    row = session.get(TenantLicense, (tenant_id, key))  # get_one() is newer than the SQLAlchemy that is promised
+    assert row is not None
+    return row
+
+
 def test_a_deleted_tier_can_be_assigned_nowhere(session: Session, registry: Registry) -> None:
     result = registry.tiers.delete("pro")
     assert result.changed
@@ -100,7 +106,7 @@ def test_a_deleted_tier_can_be_assigned_nowhere(session: Session, registry: Regi
 def ways_past_the_services(session: Session) -> Iterator[Callable[[], Any]]:
     """Yield how a host could give away the deleted tier, or change it."""
     pro, free = the(session, tier_key="pro"), the(session, tier_key="free")
-    globex = session.get_one(TenantLicense, ("globex", "trial"))
+    globex = held(session, "globex", "trial")
     session.execute(sa.update(TenantLicense).values(license_tier_id=free.id))
     [one] = session.scalars(sa.select(LicenseTierFeatures).filter_by(license_tier_id=pro.id, feature_key="a.one"))
     license_ = {"tenant_id": "new", "license_tier_id": pro.id}
@@ -169,7 +175,7 @@ def test_nor_past_the_services(session: Session, registry: Registry, migrated_en
     }
     # Whoever holds it keeps it, and its licence changes in all other ways.
     session.execute(of_globex.values(expires_at=None))
-    session.get_one(TenantLicense, ("acme", "main")).is_active = False
+    held(session, "acme", "main").is_active = False
     session.commit()
 
 
@@ -209,7 +215,7 @@ def test_a_move_to_the_tier_that_has_the_key_now_is_recorded(session: Session, r
     registry.tiers.grant("pro", {"a.two": ON})
     session.commit()
     new = the(session, tier_key="pro", is_active=True)
-    session.get_one(TenantLicense, ("acme", "main")).license_tier_id = new.id
+    held(session, "acme", "main").license_tier_id = new.id
     session.execute(sa.update(TenantLicense).where(LICENSES.c.tenant_id == "globex").values(license_tier_id=new.id))
     session.commit()
     for tenant in ("acme", "globex"):
