@@ -217,9 +217,13 @@ def test_a_statement_may_name_its_row_by_the_primary_key(session: Session) -> No
     """With parameters or without, with more conditions, of the ORM or of the table; and where the row is not there."""
     of_acme = (TenantLicense.tenant_id == "acme", TenantLicense.license_key == sa.bindparam("key"))
     statement = sa.update(TenantLicense).where(*of_acme).values(is_active=False)
-    assert session.execute(statement, {"key": "other"}).rowcount == 0  # type: ignore[attr-defined]
-    assert session.execute(statement.where(TenantLicense.is_active.is_(False)), {"key": "main"}).rowcount == 0  # type: ignore[attr-defined]
-    assert session.execute(statement, {"key": "main"}).rowcount == 1  # type: ignore[attr-defined]
+    ways: list[tuple[Any, str]] = [
+        (statement, "other"),
+        (statement.where(TenantLicense.is_active.is_(False)), "main"),
+        (statement, "main"),
+    ]
+    found: list[Any] = [session.execute(way, {"key": key}) for way, key in ways]
+    assert [each.rowcount for each in found] == [0, 0, 1]
     table = TenantLicense.__table__  # type: ignore[attr-defined]  # made by the metaclass
     session.execute(sa.delete(table).where(table.c.tenant_id == "acme", table.c.license_key == "main"))
     session.commit()

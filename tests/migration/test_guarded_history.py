@@ -116,6 +116,22 @@ def test_nothing_recorded_is_changed_or_removed(filled: Engine) -> None:  # noqa
     assert len(people(filled)) == 4
 
 
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_of_a_refused_statement_what_was_there_stays_as_it_was(tmp_path: Path, is_kept: bool) -> None:
+    """SQLite leaves what the statement had added until then: whoever rolls back, as after every error, undoes it."""
+    engine = support.plain_engine(f"sqlite:///{tmp_path / 'a.sqlite3'}")
+    migrations.upgrade(engine)
+    entry = "(id, entity_type, entity_id, action, performed_at) VALUES"
+    run(engine, f"INSERT INTO {LOG} {entry} ('a', 'feature', 'first', 'created', '2026-01-01')")
+    both = "('b', 'feature', 'new', 'created', '2026-01-02'), ('a', 'feature', 'forged', 'deleted', '2026-01-01')"
+    with engine.connect() as connection:
+        with pytest.raises(IntegrityError, match="no_replace"):
+            connection.exec_driver_sql(f"INSERT OR REPLACE INTO {LOG} {entry} {both}")
+        (connection.commit if is_kept else connection.rollback)()
+        found = connection.exec_driver_sql(f"SELECT id, entity_id, action FROM {LOG} ORDER BY id").all()
+    assert found == [("a", "first", "created"), *([("b", "new", "created")] if is_kept else [])]
+
+
 def test_a_pass_for_one_purpose_allows_nothing_else(filled: Engine) -> None:  # noqa: F811
     set_floor(filled, "2020-01-01 00:00:00.000000")
     before = rows.contents(filled)

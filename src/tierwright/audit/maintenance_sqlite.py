@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import monotonic, sleep
@@ -96,7 +97,7 @@ class SqliteWork(Work):
         self.progress(f"deleting what {archive.file} holds")
         lines = read_lines(path)
         while batch := list(islice(lines, self.upkeep.batch_size)):
-            self._remove(lambda session, batch=batch: _delete(session, batch))  # type: ignore[misc]
+            self._remove(partial(_delete, batch=batch))
         run_in_transaction(self.sessions, lambda session: complete_archive(session.connection(), archive))
 
     def _delete_all(self, period: Period) -> None:
