@@ -51,6 +51,7 @@ from tierwright.audit.months import months_after
 from tierwright.doctor import examine
 from tierwright.errors import ArchiveDamaged, ArchiveNotRestored, ArchiveNotWritten, InvalidInput, LockNotAcquired
 from tierwright.migrations.dialects.postgresql_partitions import partitions
+from tierwright.services import audit
 from tierwright.services.audit import AuditContext, write_audit
 from tierwright.types import AuditAction, AuditEntity
 
@@ -77,16 +78,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def set_clock(set_attribute: Callable[[Any, str, Any], None]) -> None:
-    """Let it be later, also for the entries that the upkeep leaves."""
-    write = upkeep.write_audit
-
-    def write_later(session: Session, *arguments: Any, **values: Any) -> None:
-        write(session, *arguments, **values)
-        for entry in session.new:
-            entry.performed_at = NOW
-
+    """Let it be later, also for the entries that are written."""
     set_attribute(upkeep, "utc_now", lambda: NOW)
-    set_attribute(upkeep, "write_audit", write_later)
+    set_attribute(audit, "utc_now", lambda: NOW)
 
 
 @pytest.fixture
@@ -242,10 +236,9 @@ def test_rows_that_come_after_the_archive_stay_for_the_next_one(
 def test_who_is_erased_after_the_archive_was_written_is_not_deleted_with_it(
     old: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Session(old) as session:
+    with Session(old) as session, monkeypatch.context() as patch:
+        patch.setattr(audit, "utc_now", lambda: dt.datetime(2025, 12, 24, tzinfo=dt.UTC))
         write_audit(session, AuditContext("jane"), AuditEntity.TENANT, "acme", AuditAction.CREATED)
-        for entry in session.new:
-            entry.performed_at = dt.datetime(2025, 12, 24, tzinfo=dt.UTC)
         session.commit()
     write = upkeep.write_archive
 

@@ -6,20 +6,18 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import sqlalchemy as sa
 import typer
 from sqlalchemy.orm import Session
 
 from tierwright.cli import database, inputs, options, output
-from tierwright.services.audit import AuditContext
+from tierwright.services.audit import AuditContext, collect_entries
 from tierwright.services.registry import PurgeResult, Registry, WriteResult
 from tierwright.services.transactions import run_in_transaction
-from tierwright.tables import FeatureAuditLog
 
 #: A write, to be run in a transaction; perhaps several times.
 Work = Callable[[Registry], WriteResult]
 #: What the history says of one changed thing.
-Entry = dict[str, Any]
+Entry = Mapping[str, Any]
 
 _SHARED = [
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
@@ -78,35 +76,19 @@ def _committed(work: Work, url: str | None, schema: str | None, by: AuditContext
 
         def transaction(session: Session) -> tuple[WriteResult, list[Entry]]:
             by.attach(session)
-            entries = _entries_of(session)
+            entries = collect_entries(session)
             return work(Registry(session)), entries
 
         return run_in_transaction(sessions, transaction)
 
 
-def _entries_of(session: Session) -> list[Entry]:
-    """Return a list that fills with what the session adds to the history."""
-    entries: list[Entry] = []
-
-    def collect(_session: Session, *_: Any) -> None:
-        entries.extend(_entry(row) for row in session.new if isinstance(row, FeatureAuditLog))
-
-    sa.event.listen(session, "before_flush", collect)
-    return entries
-
-
-def _entry(row: FeatureAuditLog) -> Entry:
-    return {
-        "entity": row.entity_type,
-        "key": row.entity_id,
-        "action": row.action,
-        "old": row.old_value,
-        "new": row.new_value,
-    }
-
-
 def _as_dict(result: WriteResult, entries: list[Entry]) -> dict[str, Any]:
-    said: dict[str, Any] = {"changed": result.changed, "warnings": list(result.warnings), "changes": entries}
+    changes = [
+        {"entity": str(each["entity"]), "key": each["entity_id"], "action": str(each["action"])}
+        | {"old": each.get("old"), "new": each.get("new")}
+        for each in entries
+    ]
+    said: dict[str, Any] = {"changed": result.changed, "warnings": list(result.warnings), "changes": changes}
     return said | ({"deleted": dict(result.deleted)} if isinstance(result, PurgeResult) else {})
 
 
@@ -114,8 +96,8 @@ def _print(result: WriteResult, entries: list[Entry]) -> None:
     if not result.changed:
         typer.echo("nothing to change")
     for entry in entries:
-        output.line(f"{entry['action']} {entry['entity'].replace('_', ' ')} {entry['key']}")
-        for name, change in _changes(entry["old"] or {}, entry["new"] or {}):
+        output.line(f"{entry['action']} {entry['entity'].replace('_', ' ')} {entry['entity_id']}")
+        for name, change in _changes(entry.get("old") or {}, entry.get("new") or {}):
             output.line(f"  {name}: {change}")
     for warning in result.warnings:
         typer.secho("warning: ", fg="yellow", nl=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -14,15 +16,18 @@ from tierwright.errors import AuditContextMissing
 from tierwright.services.history_rows import as_json, insert_entries
 from tierwright.services.input_errors import typed_input
 from tierwright.tables import AuditInput, FeatureAuditLog
-from tierwright.types import AuditAction, AuditEntity
+from tierwright.types import AuditAction, AuditEntity, utc_now
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 _INFO_KEY = "tierwright.audit"
 _REQUIRED = "tierwright.audit_required"
+_CHECKED = "tierwright.audit_checked"
+_PENDING = "tierwright.audit_pending"
+_COLLECTED = "tierwright.audit_collected"
 _SAID = ("reason", "request_id", "ip_address", "user_agent")
-_AUDIT = SQLModel.metadata.tables["feature_audit_log"]
+_INSERT = sa.insert(SQLModel.metadata.tables["feature_audit_log"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ class Journal:
             raise _nobody()
         if reason is not None:
             context = replace(context, reason=reason)
-        _entry(context, AuditEntity.CATALOG, "catalog", AuditAction.UPDATED)
+        _said_by(session, context)
         return cls(session, context)
 
     def record(
@@ -98,7 +103,7 @@ class Journal:
         tenant_id: str | None = None,
         feature_key: str | None = None,
     ) -> None:
-        """Add the entry about one changed entity; it is written when the session is flushed.
+        """Add the entry about one changed entity; it is written with the next flush that writes rows, or the commit.
 
         Args:
             entity: what kind of thing it is.
@@ -109,10 +114,18 @@ class Journal:
             tenant_id: the tenant it belongs to, if any.
             feature_key: the feature it is about, if any.
         """
-        row = _entry(self.context, entity, entity_id, action, tenant_id=tenant_id, feature_key=feature_key).to_row()
-        # Past the size limit of a single document: several columns, each within it, may be changed at once.
-        row.old_value, row.new_value = as_json(old), as_json(new)
-        self.session.add(row)
+        entry = _entry(self.context, entity, entity_id, action, tenant_id=tenant_id, feature_key=feature_key)
+        own = {
+            "entity": entry.entity_type,
+            "entity_id": entry.entity_id,
+            "action": entry.action,
+            "tenant_id": entry.tenant_id,
+            "feature_key": entry.feature_key,
+            # Past the size limit of a single document: several columns, each within it, may be changed at once.
+            "old": as_json(old),
+            "new": as_json(new),
+        }
+        self.session.info.setdefault(_PENDING, []).append((self.context, own))
         self.entries += 1
 
     def record_all(self, entries: Iterable[Mapping[str, Any]]) -> None:
@@ -143,6 +156,7 @@ def write_audit(
     """
     journal = Journal(session, context)
     journal.record(entity, entity_id, action, old=old, new=new, tenant_id=tenant_id, feature_key=feature_key)
+    write_pending(session)
 
 
 def require_context(sessions: Any) -> None:
@@ -169,7 +183,28 @@ def check_context(session: Session) -> None:
     if context is None and session.info.get(_REQUIRED):
         raise _nobody()
     if context is not None:
-        _entry(context, AuditEntity.CATALOG, "catalog", AuditAction.UPDATED)
+        _said_by(session, context)
+
+
+def write_pending(session: Session) -> None:
+    """Write the entries that journals have recorded since they were last written."""
+    pending: list[tuple[AuditContext, Mapping[str, Any]]] = session.info.pop(_PENDING, [])
+    for context, recorded in groupby(pending, itemgetter(0)):
+        _insert(session, context, (entry for _, entry in recorded))
+
+
+def collect_entries(session: Session) -> list[Mapping[str, Any]]:
+    """Return a list that fills with what the session writes into the history, as :meth:`Journal.record_all` takes it.
+
+    It does not say what is rolled back later.
+    """
+    collected: list[Mapping[str, Any]] = session.info.setdefault(_COLLECTED, [])
+    return collected
+
+
+def forget_pending(session: Session) -> None:
+    """Forget the entries about what was rolled back before they were written."""
+    session.info.pop(_PENDING, None)
 
 
 def note_all(session: Session, entries: Iterable[Mapping[str, Any]]) -> None:
@@ -190,9 +225,28 @@ def note_all(session: Session, entries: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _insert(session: Session, context: AuditContext | None, entries: Iterable[Mapping[str, Any]]) -> int:
-    shared = _entry(context, AuditEntity.CATALOG, "catalog", AuditAction.UPDATED).row_values()
-    connection = session.connection(bind_arguments={"mapper": sa.inspect(FeatureAuditLog), "clause": sa.insert(_AUDIT)})
+    shared = {**_said_by(session, context), "performed_at": utc_now()}
+    connection = session.connection(bind_arguments={"mapper": sa.inspect(FeatureAuditLog), "clause": _INSERT})
+    if _COLLECTED in session.info:
+        entries = list(entries)
+        collect_entries(session).extend(entries)
     return insert_entries(connection, shared, entries)
+
+
+def _said_by(session: Session, context: AuditContext | None) -> Mapping[str, str | None]:
+    """Return what a context says in each entry, by column; checked once for as long as the session has the same one.
+
+    Raises:
+        InvalidInput: a part of it cannot be stored.
+    """
+    if context is None:
+        return {}
+    checked, said = session.info.get(_CHECKED, (None, {}))
+    if checked is not context:
+        entry = _entry(context, AuditEntity.CATALOG, "catalog", AuditAction.UPDATED)
+        said = {name: getattr(entry, name) for name in ("performed_by", *_SAID)}
+        session.info[_CHECKED] = context, said
+    return said  # type: ignore[no-any-return]  # stored above
 
 
 def _nobody() -> AuditContextMissing:

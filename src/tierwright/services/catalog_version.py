@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,19 +26,24 @@ def lock_catalog(connection: Connection) -> None:
         TransactionMissing: the connection has no transactions, so the lock would be gone at once.
     """
     require_transaction(connection)
-    _upsert(connection, {"version": 0}, {"version": STATE.c.version})
+    connection.execute(_lock(connection.dialect.name))
 
 
 def bump_catalog(connection: Connection) -> None:
     """Give the catalogue a new version, under the same lock."""
     # The token tells two histories apart that have counted to the same number, as after a restore.
     value = {"token": secrets.token_hex(8), "changed_at": utc_now().isoformat()}
-    _upsert(connection, {"version": 1, "value": value}, {"version": STATE.c.version + 1, "value": value})
+    connection.execute(_bump(connection.dialect.name), {"new": value})
 
 
 def lock_file(connection: Connection) -> None:
     """Take the write lock of a SQLite file, so that what is read now still holds when it is written; else nothing."""
-    if connection.dialect.name == "sqlite":
+    if connection.dialect.name != "sqlite":
+        return
+    driver: Any = connection.connection.driver_connection
+    if driver.isolation_level is not None and not driver.in_transaction:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # the driver would send a BEGIN with the first write
+    else:
         connection.execute(_NOTHING)  # matches no row, and locks all the same
 
 
@@ -66,8 +72,19 @@ def require_transaction(connection: Connection) -> None:
         )
 
 
-def _upsert(connection: Connection, new: dict[str, Any], existing: dict[str, Any]) -> None:
+@cache
+def _lock(dialect: str) -> sa.Insert:
+    return _upsert(dialect, {"version": 0}, {"version": STATE.c.version})
+
+
+@cache
+def _bump(dialect: str) -> sa.Insert:
+    value = sa.bindparam("new", type_=STATE.c.value.type)
+    return _upsert(dialect, {"version": 1, "value": value}, {"version": STATE.c.version + 1, "value": value})
+
+
+def _upsert(dialect: str, new: dict[str, Any], existing: dict[str, Any]) -> sa.Insert:
     # The two dialects share the syntax, but not a class.
-    insert = postgresql.insert(STATE) if connection.dialect.name == "postgresql" else sqlite.insert(STATE)
+    insert = postgresql.insert(STATE) if dialect == "postgresql" else sqlite.insert(STATE)
     statement = insert.values(key=CATALOG_KEY, **new)
-    connection.execute(statement.on_conflict_do_update(index_elements=[STATE.c.key], set_=existing))
+    return statement.on_conflict_do_update(index_elements=[STATE.c.key], set_=existing)

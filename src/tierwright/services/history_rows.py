@@ -9,7 +9,7 @@ which it would keep a copy of every page: who catches an error of the driver rol
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
@@ -117,7 +117,7 @@ def _from_document() -> sa.Insert:
 
 
 def _as_rows(connection: Connection, shared: Mapping[str, Any], page: Sequence[Mapping[str, Any]]) -> int:
-    said = tuple(_bound(connection, name, shared.get(name)) for name in _SHARED)
+    said = tuple(_bound(connection.dialect, shared))
     head, one = _insert_text(connection.dialect, schemas_of(connection))
     for rows in _pages(page, _SQLITE_ROWS):
         values = [(*_stored(_own(entry)), *said) for entry in rows]
@@ -133,10 +133,17 @@ def _insert_text(dialect: Dialect, schemas: Schemas) -> tuple[str, str]:
     return head, one
 
 
-def _bound(connection: Connection, name: str, value: Any) -> Any:
-    """Return a value as the type of its column stores it."""
-    process = _HISTORY.c[name].type.dialect_impl(connection.dialect).bind_processor(connection.dialect)
-    return value if process is None else process(value)
+def _bound(dialect: Dialect, shared: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield what all entries have in common as the types of the columns store it."""
+    for name, process in _processors(dialect):
+        value = shared.get(name)
+        yield value if process is None else process(value)
+
+
+@lru_cache(maxsize=8)
+def _processors(dialect: Dialect) -> list[tuple[str, Callable[[Any], Any] | None]]:
+    types = [(name, _HISTORY.c[name].type.dialect_impl(dialect)) for name in _SHARED]
+    return [(name, type_.bind_processor(dialect)) for name, type_ in types]
 
 
 def _stored(own: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -12,13 +12,13 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session, SessionTransaction, UOWTransaction
 
 from tierwright.services import session_state
+from tierwright.services.audit import forget_pending, write_pending
 from tierwright.services.catalog_version import bump_catalog, commits_by_itself
 from tierwright.services.key_lists.checking import refuse_by_itself
 from tierwright.services.recording import bulk_methods, deleted_tiers, flushes
 from tierwright.services.recording.disguises import refuse_hidden, written_table
 from tierwright.services.recording.statements import recorder
 from tierwright.services.session_state import after_commit as after_commit
-from tierwright.services.session_state import before_commit as before_commit
 
 
 def before_insert(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
@@ -70,9 +70,17 @@ def before_flush(session: Session, context: UOWTransaction, _instances: object) 
 
 
 def after_flush(session: Session, _context: object) -> None:
-    """Write the entries about what was flushed."""
+    """Write the entries about what was flushed, by a service or by the host."""
+    write_pending(session)
     flushes.flushed(session)
     bulk_methods.flush_ends(session)
+
+
+def before_commit(session: Session) -> None:
+    """Announce what the session has written, and write the entries about what went past the ORM."""
+    session_state.before_commit(session)
+    if not session.in_nested_transaction():
+        write_pending(session)
 
 
 def after_transaction_create(session: Session, transaction: SessionTransaction) -> None:
@@ -89,6 +97,7 @@ def after_transaction_end(session: Session, transaction: SessionTransaction) -> 
 def after_soft_rollback(session: Session, transaction: Any) -> None:
     """Forget what was not to be."""
     flushes.forget(session)
+    forget_pending(session)
     bulk_methods.flush_ends(session)
     session_state.after_soft_rollback(session, transaction)
 

@@ -41,6 +41,8 @@ _OWN = "tierwright.own"
 _VIEWS = "tierwright.views"
 _COMMITTED = "tierwright.committed"
 _NO_ENTRIES: dict[str, Any] = {}
+#: What a session that has several databases is shown, to choose one.
+_WRITE, _READ = sa.update(STATE), sa.select(STATE)
 _WORDS: Any = sa.func.unnest(sa.bindparam("words", type_=postgresql.ARRAY(sa.Text()))).column_valued("word")
 _NOTIFY = sa.select(sa.func.pg_notify(CHANNEL, _WORDS))
 #: Decisions do not change with the history, nor with our own counters.
@@ -89,7 +91,7 @@ def has_written(session: Session) -> bool:
 
 def connection_of(session: Session, *, writing: bool = True) -> Connection:
     """Return the connection to our tables; a session may have several databases, and a replica for reading."""
-    clause = sa.update(STATE) if writing or has_written(session) else sa.select(STATE)
+    clause = _WRITE if writing or has_written(session) else _READ
     return session.connection(bind_arguments={"mapper": sa.inspect(TierwrightState), "clause": clause})
 
 

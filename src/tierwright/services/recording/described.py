@@ -84,8 +84,8 @@ class Described:
 
     def seen(self, row: Any) -> Seen:
         """Return what a row of :meth:`select` says."""
-        width = len(self.primary_key())
-        values = dict(zip(_statements(self).names, row[width + 2 :], strict=True))
+        names, width = _statements(self)[:2]
+        values = dict(zip(names, row[width + 2 :], strict=True))
         return Seen(tuple(map(str, row[:width])), values, row[width], row[width + 1])
 
     def select(self) -> sa.Select[Any]:
@@ -180,6 +180,7 @@ class _Statements(NamedTuple):
     """What reads the rows of a table; built once, because that takes longer than to run it."""
 
     names: tuple[str, ...]
+    width: int
     rows: sa.Select[Any]
     one: sa.Select[Any]
     one_locked: sa.Select[Any]
@@ -198,7 +199,7 @@ def _statements(described: Described) -> _Statements:
         *(column.label(name) for name, column in values.items()),
     )
     one = rows.where(*(column == sa.bindparam(f"key_{at}", type_=column.type) for at, column in enumerate(key)))
-    return _Statements(tuple(values), rows, one, described._locking(one))
+    return _Statements(tuple(values), len(key), rows, one, described._locking(one))
 
 
 def _parameters(identity: tuple[Any, ...]) -> dict[str, Any]:

@@ -16,6 +16,10 @@ from tierwright.services.recording.described import DESCRIBED
 from tierwright.services.session_state import is_told_of
 from tierwright.services.statements import STATE
 
+#: Shapes of statements, without their values, in which nothing was found: to look through one takes longer than this.
+_HARMLESS: dict[Any, None] = {}
+_MOST_SHAPES = 1000
+
 
 def written_table(state: ORMExecuteState) -> sa.Table | None:
     """Return the table of ours that a statement writes; None where it writes another one.
@@ -46,10 +50,24 @@ def refuse_hidden(state: ORMExecuteState) -> None:
         _refuse_inner(statement, "it is in a lambda")
     if isinstance(statement, FromStatement):
         _refuse_inner(statement.element, "it is in select().from_statement(); returning() gives objects too")
-    if _dialect_of(state) == "postgresql":  # SQLite does not know them
-        for element in visitors.iterate(statement):
-            if isinstance(element, sa.CTE):
-                _refuse_inner(element.element, "it is in the WITH of another one")
+    # Nothing is in a Sequence, which is no clause. And SQLite does not know such a WITH.
+    if isinstance(statement, sa.ClauseElement) and _dialect_of(state) == "postgresql":
+        _refuse_in_with(statement)
+
+
+def _refuse_in_with(statement: sa.ClauseElement) -> None:
+    # SQLAlchemy needs the key anyway, to find what it has compiled, and keeps it with the statement.
+    key = statement._generate_cache_key()
+    shape = None if key is None else key.key
+    if shape is not None and shape in _HARMLESS:
+        return
+    for element in visitors.iterate(statement):
+        if isinstance(element, sa.CTE):
+            _refuse_inner(element.element, "it is in the WITH of another one")
+    if shape is not None:
+        if len(_HARMLESS) >= _MOST_SHAPES:
+            _HARMLESS.clear()
+        _HARMLESS[shape] = None
 
 
 def _refuse_inner(statement: Any, why: str) -> None:

@@ -147,7 +147,7 @@ def _run_narrowed(state: ORMExecuteState, described: Described) -> Result[Any]:
     _refuse_bad(connection, state, described, before)
     if identity is None or not before:
         statement = statement.where(described.is_one_of([_key(described, seen) for seen in before]))
-    return _recorded(state, described, before, statement)
+    return _recorded(state, connection, described, before, statement)
 
 
 def _matching(connection: Connection, state: ORMExecuteState, described: Described) -> list[Seen]:
@@ -167,7 +167,7 @@ def _run_by_key(state: ORMExecuteState, described: Described, identities: list[t
     lock_file(connection)
     before = described.locked(connection, described.select().where(described.is_one_of(identities)))
     _refuse_bad(connection, state, described, before)
-    return _recorded(state, described, before, state.statement)
+    return _recorded(state, connection, described, before, state.statement)
 
 
 def _refuse_bad(connection: Connection, state: ORMExecuteState, described: Described, before: list[Seen]) -> None:
@@ -184,8 +184,9 @@ def _refuse_bad(connection: Connection, state: ORMExecuteState, described: Descr
     refuse_deleted(connection, described, rows)
 
 
-def _recorded(state: ORMExecuteState, described: Described, before: list[Seen], statement: Any) -> Result[Any]:
-    connection = _connection(state)
+def _recorded(
+    state: ORMExecuteState, connection: Connection, described: Described, before: list[Seen], statement: Any
+) -> Result[Any]:
     keys = [_key(described, seen) for seen in before]
     is_cascade = isinstance(statement, sa.Delete) and described.table.name == "license_tier"
     grants = grants_of(connection, keys) if is_cascade and keys else []

@@ -16,8 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Session
 
-from tierwright.services.audit import Journal
+from tierwright.services.audit import Journal, write_pending
 from tierwright.services.catalog_version import lock_catalog, lock_file, require_transaction
 from tierwright.services.registry.integrity import typed_writes
 from tierwright.services.session_state import connection_of, new_catalog_version, own_writes
@@ -26,6 +27,18 @@ from tierwright.services.tenant_scope import CONTEXT, Context, tenant_scope
 
 #: Names the table and reads nothing: from here on nobody can switch row-level security on or off before the write ends.
 _NO_LICENSES = sa.select(LICENSES.c.tenant_id).where(sa.literal_column("false"))
+
+
+def _tenant_hash(tenant_id: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
+    # Tenants whose hashes meet wait for each other, which does no harm.
+    schema = sa.cast(sa.func.current_schema(), sa.Text())
+    name = schema.concat(sa.literal_column("':tierwright:tenant:'", sa.Text())).concat(tenant_id)
+    return sa.func.hashtextextended(name, sa.literal(0, sa.BigInteger()))
+
+
+_LOCK = sa.select(*CONTEXT, sa.func.pg_advisory_xact_lock(_tenant_hash(sa.bindparam("tenant", type_=sa.Text())))).where(
+    ~sa.exists(_NO_LICENSES)
+)
 
 
 @contextmanager
@@ -42,7 +55,7 @@ def catalogue_write(journal: Journal) -> Iterator[None]:
             yield
             if journal.entries:
                 new_catalog_version(journal.session)
-            journal.session.flush()
+            _flush(journal.session)
 
 
 @contextmanager
@@ -58,7 +71,12 @@ def tenant_write(journal: Journal, tenant_id: str) -> Iterator[None]:
         journal.session.flush()  # what the host has pending may be about the tenant that it works for itself
         with tenant_scope(connection, tenant_id, context), own_writes(journal.session):
             yield
-            journal.session.flush()
+            _flush(journal.session)
+
+
+def _flush(session: Session) -> None:
+    session.flush()
+    write_pending(session)  # of rows that went past the ORM: no flush has written them
 
 
 def lock_tenants(connection: Connection, tenant_ids: Sequence[str]) -> None:
@@ -81,15 +99,6 @@ def _lock_tenant(connection: Connection, tenant_id: str) -> Context | None:
     """Take the lock; return for which tenant the transaction works, which costs no statement of its own."""
     require_transaction(connection)
     if connection.dialect.name == "postgresql":
-        lock = sa.func.pg_advisory_xact_lock(_tenant_hash(sa.literal(tenant_id, sa.Text())))
-        statement = sa.select(*CONTEXT, lock).where(~sa.exists(_NO_LICENSES))
-        return Context(*connection.execute(statement).one()[: len(CONTEXT)])
+        return Context(*connection.execute(_LOCK, {"tenant": tenant_id}).one()[: len(CONTEXT)])
     lock_file(connection)
     return None
-
-
-def _tenant_hash(tenant_id: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
-    # Tenants whose hashes meet wait for each other, which does no harm.
-    schema = sa.cast(sa.func.current_schema(), sa.Text())
-    name = schema.concat(sa.literal_column("':tierwright:tenant:'", sa.Text())).concat(tenant_id)
-    return sa.func.hashtextextended(name, sa.literal(0, sa.BigInteger()))

@@ -13,7 +13,7 @@ from tierwright.resolution.decision import Decision, Reason
 from tierwright.resolution.facts import License, Override
 from tierwright.resolution.snapshot import CatalogSnapshot
 from tierwright.services.reading import TenantFacts, read_everything
-from tierwright.services.registry.catalogue import awake
+from tierwright.services.registry import catalogue
 from tierwright.services.registry.rules import named
 from tierwright.types import utc_now
 
@@ -78,12 +78,9 @@ def effects_of(connection: Connection, tenant_id: str, written: Sequence[Overrid
     rest = [override for override in facts.overrides if override.feature_key not in own]
     moments = _moments(facts, written[0])
     changed = replace(facts, overrides=(*rest, *written))
-    return Effects(
-        tenant_id,
-        written,
-        [_pair(snapshot, facts, changed, at) for at in moments],
-        _conflicts([_pair(_awake(snapshot), facts, changed, at) for at in moments], own),
-    )
+    pairs, awake = [_pair(snapshot, facts, changed, at) for at in moments], _awake(snapshot)
+    awake_pairs = pairs if awake is snapshot else [_pair(awake, facts, changed, at) for at in moments]
+    return Effects(tenant_id, written, pairs, _conflicts(awake_pairs, own))
 
 
 def removal_warnings(connection: Connection, tenant_id: str, feature_key: str, now: datetime) -> tuple[str, ...]:
@@ -121,7 +118,9 @@ def _pair(
 
 def _awake(snapshot: CatalogSnapshot) -> CatalogSnapshot:
     """Return the snapshot as if no feature were switched off: a conflict must not come back with the switch."""
-    return CatalogSnapshot(map(awake, snapshot.features.values()), snapshot.tiers.values())
+    if all(feature.is_active for feature in snapshot.features.values()):
+        return snapshot
+    return CatalogSnapshot(map(catalogue.awake, snapshot.features.values()), snapshot.tiers.values())
 
 
 def _conflicts(pairs: Iterable[tuple[Decisions, Decisions]], own: set[str]) -> dict[str, tuple[str, ...]]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from tierwright.errors import InvalidInput
@@ -17,13 +18,20 @@ from tierwright.services.registry.inputs import key_of, keys_of, tenant_of, vali
 from tierwright.services.registry.locking import tenant_write
 from tierwright.services.registry.override_effects import effects_of, removal_warnings
 from tierwright.services.registry.results import UNCHANGED, WriteResult
-from tierwright.services.registry.rows import apply, difference, features_by_key, fetch_all, not_found
+from tierwright.services.registry.rows import apply, difference, features_by_key, not_found
 from tierwright.services.session_state import connection_of
 from tierwright.services.statements import OVERRIDES
 from tierwright.tables import TenantFeatureOverride, TenantFeatureOverrideInput
 from tierwright.types import AuditAction, AuditEntity, utc_now
 
 _COLUMNS = ("feature_value", "starts_at", "expires_at", "reason")
+#: Some of a tenant's overrides, as the database has them now; built once, because that takes longer than to run it.
+_ROWS = (
+    sa.select(TenantFeatureOverride)
+    .where(OVERRIDES.c.tenant_id == sa.bindparam("tenant"))
+    .where(OVERRIDES.c.feature_key.in_(sa.bindparam("keys", expanding=True)))
+    .execution_options(populate_existing=True)
+)
 
 
 class Overrides:
@@ -144,8 +152,8 @@ class Overrides:
         _note(journal, row, AuditAction.UPDATED, old={name: before[name] for name in changed}, new=new)
 
     def _rows(self, tenant_id: str, keys: Collection[str]) -> dict[str, TenantFeatureOverride]:
-        conditions = (OVERRIDES.c.tenant_id == tenant_id, OVERRIDES.c.feature_key.in_(sorted(keys)))
-        return {row.feature_key: row for row in fetch_all(self._session, TenantFeatureOverride, *conditions)}
+        rows = self._session.scalars(_ROWS, {"tenant": tenant_id, "keys": sorted(keys)})
+        return {row.feature_key: row for row in rows}
 
 
 def _checked(tenant: Any, feature_key: Any, value: Any, rest: Mapping[str, Any]) -> TenantFeatureOverrideInput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -40,13 +41,18 @@ def features_by_key(session: Session, keys: Iterable[str], *, shared_lock: bool 
         ReferenceUnknown: the registry does not have one of them.
     """
     wanted = sorted(set(keys))
-    column = FeatureRegistry.__table__.c.feature_key  # type: ignore[attr-defined]  # made by the metaclass
-    statement = sa.select(FeatureRegistry).where(column.in_(wanted)).order_by(column)
-    if shared_lock:
-        statement = statement.with_for_update(read=True)
-    found = {row.feature_key: row for row in session.scalars(statement.execution_options(populate_existing=True))}
+    found = {row.feature_key: row for row in session.scalars(_features(shared_lock), {"keys": wanted})}
     refuse_unknown("feature", [key for key in wanted if key not in found])
     return found
+
+
+@cache
+def _features(shared_lock: bool) -> sa.Select[Any]:
+    column = FeatureRegistry.__table__.c.feature_key  # type: ignore[attr-defined]  # made by the metaclass
+    statement = sa.select(FeatureRegistry).where(column.in_(sa.bindparam("keys", expanding=True))).order_by(column)
+    if shared_lock:
+        statement = statement.with_for_update(read=True)
+    return statement.execution_options(populate_existing=True)
 
 
 def refuse_unknown(what: str, keys: list[str]) -> None:
