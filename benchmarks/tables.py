@@ -169,26 +169,28 @@ def _rotation(databases: list[dict[str, Any]]) -> str:
 def _history(databases: list[dict[str, Any]]) -> str:
     rows = []
     for each in databases:
-        bulk, listed = each["bulk"], each["list"]
-        a_second = [f"{bulk['rows_per_s'][way]:,.0f}" for way in ("floor", "record_all")]
-        found = [
-            ["many entries, a second", *a_second, *goal_cells(bulk["goal"])[1:]],
-            *_single(each["single"]),
-            [
-                f"50 of {listed['rows']:,}, 95th percentile",
-                "",
-                f"{listed['ms']['p95']:.2f} ms",
-                *goal_cells(listed["goal"])[1:],
-            ],
-        ]
+        found = _many(each["bulk"]) if "bulk" in each else []
+        found += _single(each["single"])
+        found += _listed(each["list"]) if "list" in each else []
         rows += [[each["label"], *cells] for cells in found]
     return _markdown(("database", "what", "floor", "ours", "measured", "goal", ""), rows)
+
+
+def _many(found: dict[str, Any]) -> list[list[str]]:
+    a_second = [f"{found['rows_per_s'][way]:,.0f}" for way in ("floor", "record_all")]
+    return [["many entries, a second", *a_second, *goal_cells(found["goals"][0])[1:]]]
+
+
+def _listed(found: dict[str, Any]) -> list[list[str]]:
+    measured = f"{found['ms']['p95']:.2f} ms"
+    return [[f"50 of {found['rows']:,}, 95th percentile", "", measured, "", *goal_cells(found["goals"][0])[2:]]]
 
 
 def _single(found: dict[str, Any]) -> list[list[str]]:
     ms = {way: f"{each:.2f} ms" for way, each in found["ms"].items()}
     floor = ms.pop("floor")
-    measured = {way: [f"{found['ratios'][way]:.2f}x", "", ""] for way in ms} | {"object": goal_cells(found["goal"])[1:]}
+    measured = {way: [f"{found['ratios'][way]:.2f}x", "", ""] for way in ms}
+    measured |= {way: goal_cells(one)[1:] for way, one in zip(found["recorded"], found["goals"], strict=True)}
     return [[f"one change: {way}", floor, ms[way], *measured[way]] for way in ms]
 
 

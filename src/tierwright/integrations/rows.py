@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,6 +42,22 @@ _COLUMNS = [
         "updated_at",
     )
 ]
+# Built once, because that takes longer than to run them.
+_IS = (_CONFIGS.c.tenant_id == sa.bindparam("tenant"), _CONFIGS.c.integration_key == sa.bindparam("key"))
+_IS_STILL = (*_IS, _CONFIGS.c.config_version == sa.bindparam("version"))
+_ONE = sa.select(*_COLUMNS).where(*_IS)
+_ALL = sa.select(*_COLUMNS).where(_IS[0]).order_by(_CONFIGS.c.integration_key)
+_DELETE = sa.delete(_CONFIGS).where(*_IS_STILL)
+_ABOUT = [
+    _REGISTRY.c.integration_key,
+    _REGISTRY.c.feature_key,
+    sa.cast(_REGISTRY.c.required_features, sa.Text()),
+    _REGISTRY.c.config_schema,
+    _REGISTRY.c.is_active,
+]
+_REGISTERED = sa.select(*_ABOUT).where(_REGISTRY.c.integration_key == sa.bindparam("key"))
+_OF_TENANT = (_CONFIGS.c.integration_key == _REGISTRY.c.integration_key) & _IS[0]
+_BOTH = _REGISTERED.add_columns(*_COLUMNS).select_from(_REGISTRY.outerjoin(_CONFIGS, _OF_TENANT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +124,23 @@ def integration(connection: Connection, key: str) -> Integration:
     Raises:
         ReferenceUnknown: it does not say anything.
     """
-    table = _REGISTRY.c
-    required = sa.cast(table.required_features, sa.Text())
-    columns = (table.integration_key, table.feature_key, required, table.config_schema, table.is_active)
-    row = connection.execute(sa.select(*columns).where(table.integration_key == key)).one_or_none()
+    row = connection.execute(_REGISTERED, {"key": key}).one_or_none()
     if row is None:
-        raise ReferenceUnknown(
-            f"There is no integration {key}.",
-            remedy="Create it first (Registry.integrations), or correct the key.",
-            details={"unknown": [key]},
-        )
-    return Integration(row[0], row[1], keys_of(row[2]), row[3] if isinstance(row[3], dict) else {}, row[4])
+        raise _unregistered(key)
+    return _registered(row)
+
+
+def integration_of(connection: Connection, tenant_id: str, key: str) -> tuple[Integration, Stored | None]:
+    """Return what the registry says of an integration, and a tenant's row of it, by one statement.
+
+    Raises:
+        ReferenceUnknown: the registry does not say anything.
+    """
+    row = connection.execute(_BOTH, {"tenant": tenant_id, "key": key}).one_or_none()
+    if row is None:
+        raise _unregistered(key)
+    own = row[len(_ABOUT) :]
+    return _registered(row), None if own[0] is None else _stored(own)
 
 
 def unconfigured(tenant_id: str, key: str) -> NotFound:
@@ -127,14 +150,13 @@ def unconfigured(tenant_id: str, key: str) -> NotFound:
 
 def stored(connection: Connection, tenant_id: str, key: str) -> Stored | None:
     """Return a tenant's row of an integration, as the database has it now."""
-    row = connection.execute(sa.select(*_COLUMNS).where(*_is(tenant_id, key))).one_or_none()
+    row = connection.execute(_ONE, {"tenant": tenant_id, "key": key}).one_or_none()
     return None if row is None else _stored(row)
 
 
 def all_stored(connection: Connection, tenant_id: str) -> list[Stored]:
     """Return all rows of a tenant, by integration."""
-    statement = sa.select(*_COLUMNS).where(_CONFIGS.c.tenant_id == tenant_id).order_by(_CONFIGS.c.integration_key)
-    return [_stored(row) for row in connection.execute(statement)]
+    return [_stored(row) for row in connection.execute(_ALL, {"tenant": tenant_id})]
 
 
 def insert(session: Session, tenant_id: str, key: str, values: Mapping[str, Any]) -> None:
@@ -146,30 +168,44 @@ def insert(session: Session, tenant_id: str, key: str, values: Mapping[str, Any]
 
 def update(session: Session, row: Stored, values: Mapping[str, Any]) -> bool:
     """Change a row, unless it has another version by now; return whether it was changed."""
-    statement = sa.update(_CONFIGS).where(*_is_still(row)).values(**values)
-    done = connection_of(session).execute(statement)
+    new = {f"new_{name}": value for name, value in values.items()}
+    done = connection_of(session).execute(_update(tuple(values)), {**_still(row), **new})
     _note(session, row.tenant_id, row.integration_key)
     return done.rowcount == 1
 
 
 def delete(session: Session, row: Stored) -> bool:
     """Delete a row, unless it has another version by now; return whether it was deleted."""
-    done = connection_of(session).execute(sa.delete(_CONFIGS).where(*_is_still(row)))
+    done = connection_of(session).execute(_DELETE, _still(row))
     _note(session, row.tenant_id, row.integration_key)
     return done.rowcount == 1
 
 
+def _unregistered(key: str) -> ReferenceUnknown:
+    return ReferenceUnknown(
+        f"There is no integration {key}.",
+        remedy="Create it first (Registry.integrations), or correct the key.",
+        details={"unknown": [key]},
+    )
+
+
+def _registered(row: Any) -> Integration:
+    return Integration(row[0], row[1], keys_of(row[2]), row[3] if isinstance(row[3], dict) else {}, row[4])
+
+
 def _stored(row: Any) -> Stored:
-    config = row.config if isinstance(row.config, dict) else {}
-    return Stored(row[0], row[1], config, row[3], *row[4:])
+    tenant_id, key, config, *rest = row
+    return Stored(tenant_id, key, config if isinstance(config, dict) else {}, *rest)
 
 
-def _is(tenant_id: str, key: str) -> tuple[sa.ColumnElement[bool], ...]:
-    return _CONFIGS.c.tenant_id == tenant_id, _CONFIGS.c.integration_key == key
+def _still(row: Stored) -> dict[str, Any]:
+    return {"tenant": row.tenant_id, "key": row.integration_key, "version": row.config_version}
 
 
-def _is_still(row: Stored) -> tuple[sa.ColumnElement[bool], ...]:
-    return *_is(row.tenant_id, row.integration_key), _CONFIGS.c.config_version == row.config_version
+@cache
+def _update(names: tuple[str, ...]) -> sa.Update:
+    new = {name: sa.bindparam(f"new_{name}", type_=_CONFIGS.c[name].type) for name in names}
+    return sa.update(_CONFIGS).where(*_IS_STILL).values(new)
 
 
 def _note(session: Session, tenant_id: str, key: str) -> None:

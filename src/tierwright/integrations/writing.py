@@ -59,8 +59,7 @@ class Write:
         with ExitStack() as lock:
             lock.enter_context(tenant_write(self._journal, self.place[0]))
             connection = connection_of(self._session)
-            self.registered = rows.integration(connection, self.place[1])
-            self.row: Stored | None = rows.stored(connection, *self.place)
+            self.registered, self.row = rows.integration_of(connection, *self.place)
             self._refuse_other_version()
             self._lock = lock.pop_all()
         return self

@@ -15,6 +15,7 @@ from sqlmodel import SQLModel
 from tierwright.errors import AuditContextMissing
 from tierwright.services.history_rows import as_json, insert_entries
 from tierwright.services.input_errors import typed_input
+from tierwright.services.session_state import announced_with
 from tierwright.tables import AuditInput, FeatureAuditLog
 from tierwright.types import AuditAction, AuditEntity, utc_now
 
@@ -114,7 +115,7 @@ class Journal:
             tenant_id: the tenant it belongs to, if any.
             feature_key: the feature it is about, if any.
         """
-        entry = _entry(self.context, entity, entity_id, action, tenant_id=tenant_id, feature_key=feature_key)
+        entry = _entry(None, entity, entity_id, action, tenant_id=tenant_id, feature_key=feature_key)
         own = {
             "entity": entry.entity_type,
             "entity_id": entry.entity_id,
@@ -230,7 +231,7 @@ def _insert(session: Session, context: AuditContext | None, entries: Iterable[Ma
     if _COLLECTED in session.info:
         entries = list(entries)
         collect_entries(session).extend(entries)
-    return insert_entries(connection, shared, entries)
+    return insert_entries(connection, shared, entries, announced_with(session, connection))
 
 
 def _said_by(session: Session, context: AuditContext | None) -> Mapping[str, str | None]:

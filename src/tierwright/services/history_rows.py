@@ -23,6 +23,7 @@ from sqlalchemy.engine import Connection, Dialect
 from sqlmodel import SQLModel
 
 import tierwright.tables  # noqa: F401  fills the metadata
+from tierwright.services.announcing import ANNOUNCED
 from tierwright.services.driver_text import Schemas, driver_text, schemas_of
 from tierwright.types import uuid7
 
@@ -37,19 +38,26 @@ _PAGE = 1000
 _SQLITE_ROWS = 64
 
 
-def insert_entries(connection: Connection, shared: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> int:
+def insert_entries(
+    connection: Connection,
+    shared: Mapping[str, Any],
+    entries: Iterable[Mapping[str, Any]],
+    announced: Sequence[str] = (),
+) -> int:
     """Write entries of the history.
 
     Args:
         connection: of the transaction that they belong to.
         shared: what all have in common, by column.
         entries: for each the arguments of :meth:`tierwright.services.audit.Journal.record` by their names.
+        announced: what to announce with them, on PostgreSQL; see :mod:`tierwright.services.announcing`.
 
     Returns:
         How many there were.
     """
-    write = _to_postgresql if connection.dialect.name == "postgresql" else _as_rows
-    return sum(write(connection, shared, page) for page in _pages(entries, _PAGE))
+    if connection.dialect.name != "postgresql":
+        return sum(_as_rows(connection, shared, page) for page in _pages(entries, _PAGE))
+    return sum(_to_postgresql(connection, shared, page, announced) for page in _pages(entries, _PAGE))
 
 
 def as_json(columns: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -81,39 +89,45 @@ def _own(entry: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _to_postgresql(connection: Connection, shared: Mapping[str, Any], page: Sequence[Mapping[str, Any]]) -> int:
-    return (_as_document if len(page) > 1 else _as_row)(connection, shared, page)
-
-
-def _as_row(connection: Connection, shared: Mapping[str, Any], page: Sequence[Mapping[str, Any]]) -> int:
-    own = dict(zip(_OWN, _own(page[0]), strict=True))
-    documents = {name: _text(own[name]) for name in _DOCUMENTS}
-    connection.execute(_row(), {**dict.fromkeys(_SHARED), **shared, **own, **documents})
-    return 1
-
-
-@cache
-def _row() -> sa.Insert:
-    documents = {name: sa.cast(sa.bindparam(name, type_=sa.Text()), JSONB()) for name in _DOCUMENTS}
-    plain = {column.name: sa.bindparam(column.name, type_=column.type) for column in _HISTORY.c}
-    return sa.insert(_HISTORY).values({**plain, **documents})
-
-
-def _as_document(connection: Connection, shared: Mapping[str, Any], page: Sequence[Mapping[str, Any]]) -> int:
-    document = [dict(zip(_OWN, _own(entry), strict=True)) for entry in page]
+def _to_postgresql(
+    connection: Connection, shared: Mapping[str, Any], page: Sequence[Mapping[str, Any]], announced: Sequence[str]
+) -> int:
+    own = [dict(zip(_OWN, _own(entry), strict=True)) for entry in page]
     said = {f"all_{name}": shared.get(name) for name in _SHARED}
-    connection.execute(_from_document(), {"entries": json.dumps(document, default=_plain), **said})
+    words = {"words": list(announced)} if announced else {}
+    if len(own) == 1:
+        documents = {name: _text(own[0][name]) for name in _DOCUMENTS}
+        connection.execute(_one(bool(words)), {**own[0], **documents, **said, **words})
+    else:
+        document = json.dumps(own, default=_plain)
+        connection.execute(_from_document(bool(words)), {"entries": document, **said, **words})
     return len(page)
 
 
 @cache
-def _from_document() -> sa.Insert:
+def _one(is_announced: bool) -> sa.Insert:
+    documents = {name: sa.cast(sa.bindparam(name, type_=sa.Text()), JSONB()) for name in _DOCUMENTS}
+    own = [documents.get(name, sa.bindparam(name, type_=_HISTORY.c[name].type)) for name in _OWN]
+    rows = sa.select(*own, *_said())
+    if is_announced:
+        rows = rows.select_from(ANNOUNCED).where(ANNOUNCED.c.number > 0)
+    return sa.insert(_HISTORY).from_select([*_OWN, *_SHARED], rows)
+
+
+@cache
+def _from_document(is_announced: bool) -> sa.Insert:
     # Wide enough for each column: what does not fit is refused by the column itself.
     own = [sa.column(name, _HISTORY.c[name].type) for name in _OWN]
     document = sa.cast(sa.bindparam("entries", type_=sa.Text()), JSONB())
     entry = sa.func.jsonb_to_recordset(document).table_valued(*own, name="entry").render_derived(with_types=True)
-    shared = [sa.bindparam(f"all_{name}", type_=_HISTORY.c[name].type) for name in _SHARED]
-    return sa.insert(_HISTORY).from_select([*_OWN, *_SHARED], sa.select(*(entry.c[name] for name in _OWN), *shared))
+    rows = sa.select(*(entry.c[name] for name in _OWN), *_said())
+    if is_announced:
+        rows = rows.select_from(sa.join(entry, ANNOUNCED, ANNOUNCED.c.number > 0))
+    return sa.insert(_HISTORY).from_select([*_OWN, *_SHARED], rows)
+
+
+def _said() -> Iterator[sa.BindParameter[Any]]:
+    return (sa.bindparam(f"all_{name}", type_=_HISTORY.c[name].type) for name in _SHARED)
 
 
 def _as_rows(connection: Connection, shared: Mapping[str, Any], page: Sequence[Mapping[str, Any]]) -> int:

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session, SessionTransaction, UOWTransaction
 
 from tierwright.services import session_state
+from tierwright.services.announcing import ALL_TENANTS, EVERYTHING
 from tierwright.services.audit import forget_pending, write_pending
 from tierwright.services.catalog_version import bump_catalog, commits_by_itself
 from tierwright.services.key_lists.checking import refuse_by_itself
@@ -116,9 +117,9 @@ def do_orm_execute(state: ORMExecuteState) -> Any:
         return None
     run = None if session_state.is_own_write(state.session) else recorder(state)
     if "tenant_id" in table.c:
-        session_state.mark_written(state.session, session_state.ALL_TENANTS)
+        session_state.mark_written(state.session, ALL_TENANTS)
         return run and run()
-    session_state.mark_written(state.session, session_state.EVERYTHING)
+    session_state.mark_written(state.session, EVERYTHING)
     connection = session_state.connection_of(state.session)
     if not commits_by_itself(connection):
         session_state.new_catalog_version(state.session)

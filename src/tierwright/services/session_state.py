@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session, SessionTransaction, object_session
 
 from tierwright.errors import ConfigurationError, InvalidInput
+from tierwright.services.announcing import ALL_TENANTS, ANNOUNCE, EVERYTHING, can_announce, words_of
 from tierwright.services.catalog_version import bump_catalog, commits_by_itself
 from tierwright.services.given import named
 from tierwright.services.statements import STATE
@@ -26,25 +26,15 @@ from tierwright.tables import TierwrightState
 if TYPE_CHECKING:
     from tierwright.store.snapshot_store import SnapshotStore
 
-#: The PostgreSQL channel on which changes are announced: a tenant's id, or one of the two below.
-CHANNEL = "tierwright"
-#: In place of a tenant: everything may have changed.
-EVERYTHING = ""
-#: In place of a tenant: any tenant may have changed, but not the catalogue. No tenant's id begins with a space.
-ALL_TENANTS = " tenants"
-
-#: So many tenants are announced one by one.
-_MAX_ANNOUNCED = 100
 _WRITTEN = "tierwright.written"
 _BUMPED = "tierwright.bumped"
 _OWN = "tierwright.own"
 _VIEWS = "tierwright.views"
 _COMMITTED = "tierwright.committed"
+_ANNOUNCED = "tierwright.announced"
 _NO_ENTRIES: dict[str, Any] = {}
 #: What a session that has several databases is shown, to choose one.
 _WRITE, _READ = sa.update(STATE), sa.select(STATE)
-_WORDS: Any = sa.func.unnest(sa.bindparam("words", type_=postgresql.ARRAY(sa.Text()))).column_valued("word")
-_NOTIFY = sa.select(sa.func.pg_notify(CHANNEL, _WORDS))
 #: Decisions do not change with the history, nor with our own counters.
 _SILENT = {"feature_audit_log", "tierwright_state"}
 
@@ -158,15 +148,29 @@ def after_row(connection: Connection, target: Any) -> None:
 
 def before_commit(session: Session) -> None:
     """Announce the changes on PostgreSQL; others hear of them if the transaction commits, and only then."""
-    if session.in_nested_transaction() or session.twophase:  # PostgreSQL cannot prepare a transaction that notifies
+    if session.in_nested_transaction():
         return
     session.flush()  # what the session would do next; only then is it known what it writes
-    written = session.info.get(_WRITTEN)
-    if not written:
-        return
-    connection = connection_of(session)
-    if connection.dialect.name == "postgresql":
-        connection.execute(_NOTIFY, {"words": list(_announced(written))})
+    owed = words_of(session.info.get(_WRITTEN, set())) - session.info.get(_ANNOUNCED, set())
+    if owed and can_announce(connection := connection_of(session)):
+        connection.execute(ANNOUNCE, {"words": list(owed)})
+
+
+def announced_with(session: Session, connection: Connection) -> list[str]:
+    """Return what the next statement of the session announces: all that it has written.
+
+    Again and again: a savepoint of the driver's, of which nobody hears, may take an earlier announcement back. To
+    PostgreSQL the same one twice is one.
+
+    Args:
+        session: the host's.
+        connection: to which the statement goes; it has to announce what is returned.
+    """
+    if not can_announce(connection):
+        return []
+    words = words_of(session.info.get(_WRITTEN, set()))
+    session.info[_ANNOUNCED] = words
+    return list(words)
 
 
 def after_commit(session: Session) -> None:
@@ -174,9 +178,9 @@ def after_commit(session: Session) -> None:
     written = session.info.get(_WRITTEN)
     if not written or session.in_nested_transaction():
         return
-    session.info[_COMMITTED] = set(_announced(written | session.info.get(_COMMITTED, set())))
+    session.info[_COMMITTED] = set(words_of(written | session.info.get(_COMMITTED, set())))
     for view in session.info.get(_VIEWS, {}).values():
-        for word in _announced(written):
+        for word in words_of(written):
             forget(view.store, word)
 
 
@@ -185,18 +189,20 @@ def after_transaction_end(session: Session, transaction: SessionTransaction) -> 
     if transaction.parent is not None or _is_joined(session):
         return
     session.info.pop(_BUMPED, None)
+    session.info.pop(_ANNOUNCED, None)
     if session.info.pop(_WRITTEN, None) is not None:
         for view in session.info.get(_VIEWS, {}).values():
             view.entries = view.store.entries
 
 
 def after_soft_rollback(session: Session, _transaction: SessionTransaction) -> None:
-    """Forget that the catalogue had a new version."""
+    """Forget that the catalogue had a new version, and what was announced."""
     session.info.pop(_BUMPED, None)  # a savepoint that was rolled back may have taken the new version with it
+    session.info.pop(_ANNOUNCED, None)
 
 
 def forget(store: SnapshotStore, word: str) -> None:
-    """Have a store forget a tenant, or what else a word of :data:`CHANNEL` stands for."""
+    """Have a store forget a tenant, or what else a word of :mod:`~tierwright.services.announcing` stands for."""
     if word == ALL_TENANTS:
         store.forget_tenants()
         return
@@ -204,12 +210,6 @@ def forget(store: SnapshotStore, word: str) -> None:
         store.forget(word or None)
     except InvalidInput:  # written past the services, or not by us
         store.forget()
-
-
-def _announced(written: set[str]) -> set[str]:
-    if EVERYTHING in written:
-        return {EVERYTHING}
-    return {ALL_TENANTS} if ALL_TENANTS in written or len(written) > _MAX_ANNOUNCED else written
 
 
 def _is_joined(session: Session) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 
 from tierwright.errors import StoreUnsupported
 from tierwright.migrations.urls import migration_engine
-from tierwright.services.session_state import CHANNEL, EVERYTHING
+from tierwright.services.announcing import CHANNEL, EVERYTHING
 from tierwright.store.connecting import open_connection, own_pool
 from tierwright.store.watchdog import Watchdog
 

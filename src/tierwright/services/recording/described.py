@@ -32,6 +32,8 @@ _STAMPS = frozenset({"created_at", "updated_at"})
 _HEALTH = frozenset({"last_health_check", "health_status", "failure_count", "success_count"})
 #: Follows the key of a deleted tier where a row refers to it: another tier may have that key by now.
 GONE = " (deleted)"
+#: The names of what is read beside the values of a row.
+_FEATURE, _TIER = "of_feature", "of_tier"
 #: So many rows are asked for at once; SQLite takes 32,766 parameters, and a key has up to two columns.
 _CHUNK = 500
 
@@ -84,12 +86,13 @@ class Described:
 
     def seen(self, row: Any) -> Seen:
         """Return what a row of :meth:`select` says."""
-        names, width = _statements(self)[:2]
-        values = dict(zip(names, row[width + 2 :], strict=True))
-        return Seen(tuple(map(str, row[:width])), values, row[width], row[width + 1])
+        names, keys = _statements(self)[:2]
+        values = dict(zip(names, row, strict=True))
+        feature_key = values.pop(_FEATURE, values.get("feature_key"))
+        return Seen(tuple(str(values[key]) for key in keys), values, feature_key, values.pop(_TIER, None))
 
     def select(self) -> sa.Select[Any]:
-        """Return what reads rows: the primary key, the feature, the tier, and then the values."""
+        """Return what reads rows: the values, and the feature and the tier where these are not among them."""
         return _statements(self).rows
 
     def locked(self, connection: Connection, statement: sa.Select[Any], parameters: Any = None) -> list[Seen]:
@@ -180,7 +183,7 @@ class _Statements(NamedTuple):
     """What reads the rows of a table; built once, because that takes longer than to run it."""
 
     names: tuple[str, ...]
-    width: int
+    keys: tuple[str, ...]
     rows: sa.Select[Any]
     one: sa.Select[Any]
     one_locked: sa.Select[Any]
@@ -189,35 +192,27 @@ class _Statements(NamedTuple):
 @cache
 def _statements(described: Described) -> _Statements:
     columns = [column for column in described.table.c if column.name not in described.left_out]
-    values = dict(_told(column.name, column) for column in columns)
+    values = dict(_told(column.name, column) for column in columns) | _besides(described.table)
     key = described.primary_key()
-    keys = [column.label(f"pk_{column.name}") for column in key]
-    rows = sa.select(
-        *keys,
-        _feature(described.table),
-        _tier(described.table),
-        *(column.label(name) for name, column in values.items()),
-    )
+    rows = sa.select(*(column.label(name) for name, column in values.items()))
     one = rows.where(*(column == sa.bindparam(f"key_{at}", type_=column.type) for at, column in enumerate(key)))
-    return _Statements(tuple(values), len(key), rows, one, described._locking(one))
+    return _Statements(tuple(values), tuple(column.name for column in key), rows, one, described._locking(one))
 
 
 def _parameters(identity: tuple[Any, ...]) -> dict[str, Any]:
     return {f"key_{at}": part for at, part in enumerate(identity)}
 
 
-def _feature(table: sa.Table) -> ColumnElement[Any]:
+def _besides(table: sa.Table) -> dict[str, ColumnElement[Any]]:
+    """Return what is read of a row beside its values."""
+    found: dict[str, ColumnElement[Any]] = {}
     if table is _CONFIGS:
         of = _tables["integration_registry"].c
         registered = sa.select(of.feature_key).where(of.integration_key == _CONFIGS.c.integration_key)
-        return registered.scalar_subquery().label("of_feature")
-    column: Any = table.c.get("feature_key", sa.null())
-    return column.label("of_feature")  # type: ignore[no-any-return]
-
-
-def _tier(table: sa.Table) -> ColumnElement[Any]:
-    name = TIER_COLUMNS.get(table.name)
-    return (sa.null() if name is None else table.c[name]).label("of_tier")
+        found[_FEATURE] = registered.scalar_subquery()
+    if table.name in TIER_COLUMNS:
+        found[_TIER] = table.c[TIER_COLUMNS[table.name]]
+    return found
 
 
 def _told(name: str, column: sa.Column[Any]) -> tuple[str, ColumnElement[Any]]:
