@@ -76,6 +76,10 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
+#: Made once: json.dumps makes an encoder for each value.
+_ENCODED = json.JSONEncoder(default=_plain).encode
+
+
 def _own(entry: Mapping[str, Any]) -> tuple[Any, ...]:
     return (
         uuid7(),
@@ -99,7 +103,7 @@ def _to_postgresql(
         documents = {name: _text(own[0][name]) for name in _DOCUMENTS}
         connection.execute(_one(bool(words)), {**own[0], **documents, **said, **words})
     else:
-        document = json.dumps(own, default=_plain)
+        document = _ENCODED(own)
         connection.execute(_from_document(bool(words)), {"entries": document, **said, **words})
     return len(page)
 
@@ -166,7 +170,7 @@ def _stored(own: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, default=_plain)
+    return None if value is None else _ENCODED(value)
 
 
 def _pages(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -35,6 +35,9 @@ NO_VERSION: Version = (0, None)
 _SHORT = 512
 #: The kinds of rows that are a tenant's begin here; the state's, which is 0, says whether they are all there.
 _FIRST_OF_TENANT = int(Kind.LICENSE)
+#: Plain numbers, as rows have them: to look a member up, and compare with it, costs as much as what is done with a row.
+_STATE, _FEATURE, _TIER, _GRANT = int(Kind.STATE), int(Kind.FEATURE), int(Kind.TIER), int(Kind.GRANT)
+_LICENSE, _OVERRIDE = int(Kind.LICENSE), int(Kind.OVERRIDE)
 #: What drivers give for a boolean; SQLite also holds whatever was written there.
 _TRUE, _FALSE = (True, 1), (False, 0)
 _UNREADABLE = ("",)
@@ -115,19 +118,19 @@ def catalog_of(rows: Iterable[Row]) -> Catalog:
     grants: dict[str, dict[str, Grant]] = defaultdict(dict)
     for row in rows:
         kind, key, reference, document = row[0], row[1], row[2], row[3]
-        if kind == Kind.GRANT:
+        if kind == _GRANT:
             if key is not None:
                 # Written out, as below: a call for each of thousands of rows costs more than what it does.
                 grants[reference][key] = known(document) if len(document) <= _SHORT else _grant(document)
-        elif kind == Kind.FEATURE:
+        elif kind == _FEATURE:
             is_short = len(reference) + len(document) + len(row[7]) <= _SHORT
             features.append(
                 (_known_feature if is_short else _feature)(key, reference, document, row[4], row[5], row[7])
             )
-        elif kind == Kind.TIER:
+        elif kind == _TIER:
             if isinstance(row[6], int):
                 tiers.append(row)
-        elif kind == Kind.STATE:
+        elif kind == _STATE:
             version = version_of(row)
     compiled = [
         Tier(
@@ -160,9 +163,9 @@ def tenant_of(rows: Iterable[Row]) -> TenantFacts:
         kind = row[0]
         if 0 < kind < _FIRST_OF_TENANT:
             continue
-        if kind == Kind.LICENSE:
+        if kind == _LICENSE:
             licenses.append(License(row[2], *(_window_of(row) or _NEVER)))
-        elif kind == Kind.OVERRIDE:
+        elif kind == _OVERRIDE:
             grant = grant_of(row[3])
             overrides.append(Override(row[1], grant, *(_window_of(row) or (_NEVER if grant.enabled else _ALWAYS))))
         elif row[2] is not None:
@@ -172,7 +175,10 @@ def tenant_of(rows: Iterable[Row]) -> TenantFacts:
 
 def version_in(rows: Iterable[Row]) -> Version:
     """Return the version of the catalogue that tagged rows carry; before the first write there is none."""
-    return next((version_of(row) for row in rows if row[0] == Kind.STATE), NO_VERSION)
+    for row in rows:
+        if row[0] == _STATE:
+            return version_of(row)
+    return NO_VERSION
 
 
 def version_of(row: Row) -> Version:

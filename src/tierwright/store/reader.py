@@ -43,6 +43,16 @@ class Unintelligible(Exception):
     """The database answered with something that is no answer; it concerns nothing but this question."""
 
 
+class _Line:
+    """A connection, with a cursor that is used again: to make one takes a twentieth of an answer."""
+
+    __slots__ = ("connection", "cursor")
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.cursor = connection.cursor()
+
+
 class Reader:
     """Reads through connections that belong to nobody else.
 
@@ -91,11 +101,11 @@ class Reader:
         """
         chosen = statement or self._tenant
         if not self._is_isolated:
-            rows = self._ask(lambda connection: self._run(connection, chosen, tenant_id))
+            rows = self._ask(lambda line: _run(line.cursor, chosen, tenant_id))
             if self._is_file or not _is_hidden(rows):
                 return rows
             self._is_isolated = True
-        rows = self._ask(lambda connection: self._run_isolated(connection, chosen, tenant_id))
+        rows = self._ask(lambda line: self._run_isolated(line.cursor, chosen, tenant_id))
         if _is_hidden(rows):
             raise Unintelligible("Row-level security hides a tenant: the connection does not keep transactions.")
         return rows
@@ -110,17 +120,19 @@ class Reader:
         Raises:
             Unreadable: no connection, no answer in time, or an error.
         """
-        return self._ask(lambda connection: self._run(connection, self._catalog, None))
+        # A cursor of its own, because one keeps what it has brought until it is used again.
+        return self._ask(lambda line: _run(line.connection.cursor(), self._catalog, None))
 
     def close(self) -> None:
         """Close the connections; one in use is closed when it comes back, and a later question makes new ones."""
         self._generation += 1
-        kept: list[Any] = []
+        kept: list[_Line | None] = []
         with suppress(Empty):  # all of them first: what is put back could come again
             while len(kept) < MAX_CONNECTIONS:
                 kept.append(self._places.get_nowait())
-        for connection in kept:
-            self._close(connection)
+        for line in kept:
+            if line is not None:
+                self._close(line.connection)
             self._places.put(None)
 
     def after_fork(self) -> None:
@@ -129,22 +141,22 @@ class Reader:
         self._start()
 
     def _start(self) -> None:
-        #: A place for each connection: the connection itself, or None where there is none yet.
-        self._places: SimpleQueue[Any] | LifoQueue[Any] = SimpleQueue()
+        #: A place for each connection, with None where there is none yet.
+        self._places: SimpleQueue[_Line | None] | LifoQueue[_Line | None] = SimpleQueue()
         for _ in range(MAX_CONNECTIONS):
             self._places.put(None)
         self._generation = 0
         self._pool = own_pool(self.engine)
         self._watchdog = Watchdog(self.timeout)
 
-    def _ask(self, question: Callable[[Any], Rows]) -> Rows:
+    def _ask(self, question: Callable[[_Line], Rows]) -> Rows:
         try:
             kept = self._places.get(timeout=self.timeout)
         except Empty:
             raise Busy("The store's connections are all waiting for the database.") from None
-        generation, connection = self._generation, None
+        generation, line = self._generation, None
         try:
-            connection, rows = self._asked(kept, question)
+            line, rows = self._asked(kept, question)
         except self._errors as error:
             if _is_about_data(error):
                 raise Unintelligible("A row cannot be read.") from error
@@ -157,13 +169,13 @@ class Reader:
         ) as error:  # of the driver, for values that Python does not have
             raise Unintelligible("A row cannot be read.") from error
         finally:
-            if generation != self._generation:  # closed meanwhile
-                self._close(connection)
-                connection = None
-            self._places.put(connection)
+            if generation != self._generation and line is not None:  # closed meanwhile
+                self._close(line.connection)
+                line = None
+            self._places.put(line)
         return rows
 
-    def _asked(self, kept: Any, question: Callable[[Any], Rows]) -> tuple[Any, Rows]:
+    def _asked(self, kept: _Line | None, question: Callable[[_Line], Rows]) -> tuple[_Line, Rows]:
         """Return a connection that works, and what it answered."""
         if kept is not None:
             try:
@@ -172,34 +184,29 @@ class Reader:
                 if _is_about_data(error):
                     raise
                 # It may have died while it was kept; a new one decides.
-        connection = self._connect()
-        return connection, self._watched(connection, question)
+        line = _Line(self._connect())
+        return line, self._watched(line, question)
 
-    def _watched(self, connection: Any, question: Callable[[Any], Rows]) -> Rows:
+    def _watched(self, line: _Line, question: Callable[[_Line], Rows]) -> Rows:
         """Ask within the time limit; a connection that fails is closed, with whatever it had begun."""
         try:
             if self._is_file:
-                return question(connection)
-            self._watchdog.begin(connection)
+                return question(line)
+            self._watchdog.begin(line.connection)
             try:
-                return question(connection)
+                return question(line)
             finally:
-                self._watchdog.end(connection)
+                self._watchdog.end(line.connection)
         except BaseException:
-            self._close(connection)
+            self._close(line.connection)
             raise
 
-    def _run(self, connection: Any, statement: Compiled, tenant_id: str | None) -> Rows:
-        cursor = connection.cursor()
-        cursor.execute(statement.text, statement.parameters(tenant_id))
-        return cursor.fetchall()  # type: ignore[no-any-return]
-
-    def _run_isolated(self, connection: Any, statement: Compiled, tenant_id: str) -> Rows:
+    def _run_isolated(self, cursor: Any, statement: Compiled, tenant_id: str) -> Rows:
         """Run the tenant's statement in a transaction that works for the tenant."""
-        connection.cursor().execute(_BEGIN)
-        [[_, is_isolated]] = self._run(connection, self._change, tenant_id)
-        rows = self._run(connection, statement, tenant_id)
-        connection.cursor().execute(_COMMIT)
+        cursor.execute(_BEGIN)
+        [[_, is_isolated]] = _run(cursor, self._change, tenant_id)
+        rows = _run(cursor, statement, tenant_id)
+        cursor.execute(_COMMIT)
         self._is_isolated = bool(is_isolated)
         return rows
 
@@ -220,9 +227,13 @@ class Reader:
         return open_connection(self.engine, self._pool, self.timeout)
 
     def _close(self, connection: Any) -> None:
-        if connection is not None:
-            with suppress(self._errors):  # the other side is gone already
-                connection.close()
+        with suppress(self._errors):  # the other side is gone already
+            connection.close()
+
+
+def _run(cursor: Any, statement: Compiled, tenant_id: str | None) -> Rows:
+    cursor.execute(statement.text, statement.parameters(tenant_id))
+    return cursor.fetchall()  # type: ignore[no-any-return]
 
 
 def connection_of(attempt: Attempt) -> Any:
