@@ -21,6 +21,7 @@ from tests.support.catalogue import TABLES
 from tierwright import AsyncEntitlements, Entitlements, Reason, SnapshotStore
 from tierwright.errors import InvalidInput, SessionMissing, StoreUnsupported
 from tierwright.services.catalog_version import bump_catalog
+from tierwright.store import reader
 from tierwright.tables import TenantFeatureOverrideInput
 
 FAST = 0.3
@@ -59,19 +60,18 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> float:
     return time.monotonic() - begun
 
 
-def statements(engine: Engine, store: SnapshotStore, work: Callable[[], Any]) -> list[str]:
-    """Return the statements that the store's reader sends while ``work`` runs."""
+def statements(work: Callable[[], Any]) -> list[str]:
+    """Return the statements that stores' readers send while ``work`` runs."""
     sent: list[str] = []
-    reader = store._reader
     asked = reader._run
 
-    def run(connection: Any, statement: Any, tenant_id: str | None) -> Any:
+    def run(cursor: Any, statement: Any, tenant_id: str | None) -> Any:
         sent.append(statement.text)
-        return asked(connection, statement, tenant_id)
+        return asked(cursor, statement, tenant_id)
 
-    reader._run = run  # type: ignore[method-assign]
-    work()
-    reader._run = asked  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "_run", run)
+        work()
     return sent
 
 
@@ -81,8 +81,8 @@ def statements(engine: Engine, store: SnapshotStore, work: Callable[[], Any]) ->
 def test_an_unseen_tenant_costs_one_statement_and_a_known_one_none(engine: Engine, make: Any) -> None:
     store = make()
     assert allowed(store)
-    assert len(statements(engine, store, lambda: allowed(store, "somebody"))) == 1
-    assert statements(engine, store, lambda: [allowed(store), allowed(store, "acme", "f.unknown")]) == []
+    assert len(statements(lambda: allowed(store, "somebody"))) == 1
+    assert statements(lambda: [allowed(store), allowed(store, "acme", "f.unknown")]) == []
 
 
 @pytest.mark.parametrize("background", [False, True])
@@ -237,7 +237,7 @@ def test_forgetting_one_tenant_reads_only_that_one_again(engine: Engine, make: A
     allowed(store)
     allowed(store, "somebody")
     store.forget("acme")
-    assert len(statements(engine, store, lambda: [allowed(store), allowed(store, "somebody")])) == 1
+    assert len(statements(lambda: [allowed(store), allowed(store, "somebody")])) == 1
 
 
 def test_the_background_reads_tenants_in_use_before_they_are_too_old(engine: Engine, make: Any) -> None:
@@ -384,7 +384,7 @@ def test_a_malformed_feature_is_not_found_without_a_statement(engine: Engine, ma
             assert decision.reason is Reason.FEATURE_NOT_FOUND
             assert not decision.enabled
 
-    assert statements(engine, store, ask) == []
+    assert statements(ask) == []
 
 
 def test_a_store_alone_cannot_answer_what_only_the_database_knows(make: Any) -> None:

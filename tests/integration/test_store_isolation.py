@@ -87,17 +87,17 @@ def test_it_asks_once_where_nothing_is_hidden_and_says_for_whom_where_it_is(
     with SnapshotStore(engine, **FOR_EVER) as store:
         asked = Entitlements(store=store)
         assert asked.check(one, "f.a")
-        assert len(statements(engine, store, lambda: asked.check(other, "f.a"))) == 1
+        assert len(statements(lambda: asked.check(other, "f.a"))) == 1
         place.switch(on=True)
         store.forget_tenants()
-        found = statements(engine, store, lambda: answers(store, tenants))
+        found = statements(lambda: answers(store, tenants))
         assert [("set_config" in text) for text in found[:5]] == [False, True, False, True, False]
         assert answers(store, tenants) == tenants
         place.switch(on=False)
         store.forget_tenants()
         assert answers(store, tenants) == tenants
         store.forget_tenants()
-        assert len(statements(engine, store, lambda: asked.check(one, "f.a"))) == 1
+        assert len(statements(lambda: asked.check(one, "f.a"))) == 1
     place.switch(on=True)
 
 
