@@ -336,3 +336,30 @@ def _write_on(url: str, number: int, stop: Any, sender: Any) -> None:
         newest[tenant] = f"writer {number} {count}"
         time.sleep(0.02)
     sender.send(newest)
+
+
+def test_a_key_service_that_goes_down_is_not_asked_for_every_row(migrated_engine: Engine) -> None:
+    fill(migrated_engine, 100)
+    asked: list[str] = []
+
+    class Service:
+        """Answers for 30 rows."""
+
+        active_key_id = "k2"
+
+        def wrap(self, key_id: str, data_key: bytes, context: Any) -> bytes:
+            return BOTH.wrap(key_id, data_key, context)
+
+        def unwrap(self, key_id: str, wrapped: bytes, context: Any) -> bytes:
+            asked.append(key_id)
+            if len([each for each in asked if each == "k1"]) > 30:
+                raise ConnectionError("the service is down")
+            return BOTH.unwrap(key_id, wrapped, context)
+
+    with pytest.raises(DecryptionFailed, match="20 rows") as failure:
+        rotate(migrated_engine, Service(), batch_size=10)
+    assert failure.value.details["cause"] == "ConnectionError"
+    assert asked.count("k1") == 50
+    assert counted(migrated_engine) == {"k1": 70, "k2": 30}
+    assert rotate(migrated_engine, BOTH, batch_size=10).rotated == 70
+    assert counted(migrated_engine) == {"k2": 100}

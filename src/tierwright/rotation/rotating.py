@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from tierwright.errors import InvalidInput, SecretsError, SecretsNotConfigured
+from tierwright.errors import DecryptionFailed, InvalidInput, SecretsError, SecretsNotConfigured
 from tierwright.rotation.rows import Sealed, counts, page_after, swap
 from tierwright.secrets import providing
 from tierwright.secrets.envelope import Binding, reseal, rewrap
@@ -27,6 +27,8 @@ from tierwright.types import AuditAction, AuditEntity
 _ACTOR = "tierwright secrets rotate"
 #: So often the rows are gone through, where writers with an old key ring go on writing.
 _MOST_PASSES = 20
+#: So many rows, one after the other, for which the key provider fails, are no accident.
+_MOST_OUTAGES = 20
 _EXAMPLES = 20
 
 
@@ -85,6 +87,7 @@ def rotate(
 
     Raises:
         SecretsNotConfigured: the keys wrap nothing.
+        DecryptionFailed: the key provider fails, for one row after the other; what was moved stays moved.
         PrivilegeMissing: row-level security hides rows from the current role.
         InvalidInput: ``batch_size`` is not a positive whole number.
         RetryTransaction: others held the rows or the file for too long; run it again.
@@ -117,6 +120,8 @@ class _Rotation:
         self._context = AuditContext(actor)
         self._progress = progress or (lambda _rows: None)
         self._report = RotationReport(providing.active_key_id(keys))
+        #: Rows, one after the other, for which the key provider failed.
+        self._outages = 0
         #: What has failed, so that another pass does not try it again.
         self._failed: dict[tuple[str, str], bytes] = {}
 
@@ -161,15 +166,29 @@ class _Rotation:
         if self._failed and self._failed.get((row.integration_key, row.tenant_id)) == row.envelope:
             return None  # of an earlier pass
         try:
-            return row, self._renew(row.envelope, self._keys, row.binding)
+            renewed = self._renew(row.envelope, self._keys, row.binding)
         except SecretsNotConfigured:
             raise  # no row could be moved
         except SecretsError as error:
+            self._count_outage(error)
             self._failed[row.integration_key, row.tenant_id] = row.envelope
             self._report.failed[error.code] += 1
             if len(self._report.examples) < _EXAMPLES:
                 self._report.examples.append((row.integration_key, row.tenant_id, error.code))
             return None
+        self._outages = 0
+        return row, renewed
+
+    def _count_outage(self, error: SecretsError) -> None:
+        """Give up where it is not the rows: a service that is down would be asked, and waited for, once for each."""
+        cause = error.details.get("cause")
+        self._outages = self._outages + 1 if cause else 0
+        if self._outages >= _MOST_OUTAGES:
+            raise DecryptionFailed(
+                f"The key provider failed for {self._outages} rows, one after the other ({cause}).",
+                remedy="Rotate again when it answers: what was moved stays moved, the rest stays readable as it was.",
+                details=dict(error.details),
+            )
 
     def _written(self, changes: list[tuple[Sealed, bytes]]) -> int:
         if not changes or self._dry_run:
