@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlmodel import SQLModel
+from sqlmodel import Session, SQLModel
 
 from tests.migration.test_helper_layer import edit_table
 from tests.support import rows
+from tests.support.integrations import offer, service
+from tests.support.registry import writer
 from tierwright import migrations
 from tierwright.doctor import Report, Severity, examine
 from tierwright.migrations.dialects import sqlite_sql
@@ -260,3 +262,34 @@ def test_a_host_engine_without_foreign_keys_is_an_error_and_a_bare_url_is_not(mi
     expected = {("foreign-keys-not-enforced", "PRAGMA foreign_keys")} if careless.dialect.name == "sqlite" else set()
     assert errors(examine(careless)) == expected
     assert examine(migrated_url).ok
+
+
+def test_secrets_in_the_clear_are_found_and_not_shown(migrated_engine: Engine) -> None:
+    offer(migrated_engine, schema={"properties": {"pin": {"type": "string"}}})
+    with Session(migrated_engine) as session:
+        for tenant in ("acme", "globex"):
+            service(session).configure(tenant, "slack", {"pin": "hunter2"} if tenant == "acme" else {"other": 1})
+        session.commit()
+    assert errors(examine(migrated_engine)) == set()
+    with Session(migrated_engine) as session:
+        writer(session).integrations.change("slack", config_schema={"properties": {"pin": {"writeOnly": True}}})
+        session.commit()
+    [found] = examine(migrated_engine).findings
+    assert (found.code, found.object) == ("secret-in-clear", "tenant_integration_configs.slack")
+    assert "1 tenant(s)" in found.message
+    assert "acme: /pin." in found.message
+    assert "hunter2" not in str(examine(migrated_engine).as_dict())
+    with Session(migrated_engine) as session:
+        assert found.sql is not None
+        assert sorted(session.connection().exec_driver_sql(found.sql).scalars()) == ["acme", "globex"]
+        service(session).configure("acme", "slack", {"pin": "other"})
+        session.commit()
+    assert examine(migrated_engine).ok
+
+
+def test_a_config_schema_that_nobody_can_use_is_found(migrated_engine: Engine) -> None:
+    offer(migrated_engine)
+    with migrated_engine.begin() as connection:
+        schema = {"allOf": [{"properties": {"pin": {"writeOnly": True}}}]}
+        connection.execute(sa.update(TABLES["integration_registry"]).values(config_schema=schema))
+    assert errors(examine(migrated_engine)) == {("config-schema-invalid", "integration_registry.slack")}

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection, Engine
 
+from tierwright.doctor.clear_secrets import clear_secret_findings
 from tierwright.doctor.deleted_tiers import deleted_tier_findings
 from tierwright.doctor.history import history_findings
 from tierwright.doctor.key_lists import key_list_findings
@@ -50,6 +51,7 @@ def examine(
             *row_findings(connection, definitions),
             *(key_list_findings(connection) if rows else ()),
             *(deleted_tier_findings(connection) if rows else ()),
+            *(clear_secret_findings(connection) if rows else ()),
         ]
     expected = catalog.expected(status.dialect)
     checked = {"tables": len(expected)}
