@@ -52,7 +52,7 @@ def _of_integration(connection: Connection, key: str, text: str) -> Iterator[Fin
         remedy = "Write a config_schema that can be used: Registry.integrations.change."
         yield Finding("config-schema-invalid", Severity.ERROR, about, f"Nobody can use it: {error}", remedy)
         return
-    count, named = 0, []
+    count, named = 0, list[str]()
     for tenant_id, names in _in_clear(connection, key, schema):
         count += 1
         if len(named) < _MOST_NAMED:
