@@ -38,7 +38,9 @@ def listener(engine: Engine) -> Iterator[psycopg.Connection]:
 
 def heard(listener: psycopg.Connection) -> list[str]:
     """Return what has been announced by now."""
-    listener.execute("NOTIFY tierwright, 'end'")
+    # By another connection: what comes in while a statement of its own runs is lost on the listener (psycopg 3.2).
+    with psycopg.connect(listener.info.dsn, autocommit=True) as other:
+        other.execute("NOTIFY tierwright, 'end'")
     said: list[str] = []
     for each in listener.notifies(timeout=10):
         if each.payload == "end":

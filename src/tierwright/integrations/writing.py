@@ -13,7 +13,7 @@ from tierwright.errors import ConfigChanged, InvalidInput
 from tierwright.integrations import rows
 from tierwright.integrations.records import ConfigResult
 from tierwright.integrations.rows import Stored
-from tierwright.services.audit import Journal
+from tierwright.services.audit import Journal, write_pending
 from tierwright.services.registry.locking import tenant_write
 from tierwright.services.session_state import connection_of
 from tierwright.services.transactions import retry
@@ -128,6 +128,7 @@ class Write:
             feature_key=self.registered.feature_key,
             **values,
         )
+        write_pending(self._session)  # at once: the row went past the ORM, so no flush would tell of it
 
     def _refuse_other_version(self) -> None:
         found = 0 if self.row is None else self.row.config_version

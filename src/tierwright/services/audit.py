@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
-from sqlmodel import SQLModel
 
 from tierwright.errors import AuditContextMissing
 from tierwright.services.history_rows import as_json, insert_entries
@@ -28,7 +26,8 @@ _CHECKED = "tierwright.audit_checked"
 _PENDING = "tierwright.audit_pending"
 _COLLECTED = "tierwright.audit_collected"
 _SAID = ("reason", "request_id", "ip_address", "user_agent")
-_INSERT = sa.insert(SQLModel.metadata.tables["feature_audit_log"])
+#: What a session that has several databases is shown, to choose one: SQLAlchemy's own recipe for that knows an UPDATE.
+_PLACE = {"mapper": sa.inspect(FeatureAuditLog), "clause": sa.update(FeatureAuditLog)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,10 @@ class AuditContext:
         Objects are written when they are flushed: flush what one actor has changed before you attach another.
         """
         session.info[_INFO_KEY] = self
+
+
+#: By whom an entry was recorded, and what it says.
+_Recorded = tuple["Journal", Mapping[str, Any]]
 
 
 class Journal:
@@ -126,8 +129,13 @@ class Journal:
             "old": as_json(old),
             "new": as_json(new),
         }
-        self.session.info.setdefault(_PENDING, []).append((self.context, own))
+        self.session.info.setdefault(_PENDING, []).append((self, own))
         self.entries += 1
+
+    def forget(self) -> None:
+        """Forget what was recorded and is not written: of objects, the session's next flush says what it does."""
+        pending: list[_Recorded] = self.session.info.get(_PENDING, [])
+        pending[:] = [each for each in pending if each[0] is not self]
 
     def record_all(self, entries: Iterable[Mapping[str, Any]]) -> None:
         """Write many entries at once, past the ORM.
@@ -189,8 +197,8 @@ def check_context(session: Session) -> None:
 
 def write_pending(session: Session) -> None:
     """Write the entries that journals have recorded since they were last written."""
-    pending: list[tuple[AuditContext, Mapping[str, Any]]] = session.info.pop(_PENDING, [])
-    for context, recorded in groupby(pending, itemgetter(0)):
+    pending: list[_Recorded] = session.info.pop(_PENDING, [])
+    for context, recorded in groupby(pending, lambda each: each[0].context):
         _insert(session, context, (entry for _, entry in recorded))
 
 
@@ -227,7 +235,7 @@ def note_all(session: Session, entries: Iterable[Mapping[str, Any]]) -> None:
 
 def _insert(session: Session, context: AuditContext | None, entries: Iterable[Mapping[str, Any]]) -> int:
     shared = {**_said_by(session, context), "performed_at": utc_now()}
-    connection = session.connection(bind_arguments={"mapper": sa.inspect(FeatureAuditLog), "clause": _INSERT})
+    connection = session.connection(bind_arguments=dict(_PLACE))
     if _COLLECTED in session.info:
         entries = list(entries)
         collect_entries(session).extend(entries)

@@ -38,12 +38,7 @@ def bump_catalog(connection: Connection) -> None:
 
 def lock_file(connection: Connection) -> None:
     """Take the write lock of a SQLite file, so that what is read now still holds when it is written; else nothing."""
-    if connection.dialect.name != "sqlite":
-        return
-    driver: Any = connection.connection.driver_connection
-    if driver.isolation_level is not None and not driver.in_transaction:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # the driver would send a BEGIN with the first write
-    else:
+    if connection.dialect.name == "sqlite":
         connection.execute(_NOTHING)  # matches no row, and locks all the same
 
 
@@ -52,10 +47,10 @@ def commits_by_itself(connection: Connection) -> bool:
     # Read off the driver: SQLAlchemy asks the server, and this is asked for every row.
     if connection.dialect.name == "sqlite":
         driver: Any = connection.connection.driver_connection
-        plain = (
-            driver.isolation_level is None and not driver.in_transaction
-        )  # with BEGIN sent by the host, it is in one
-        return bool(plain or getattr(driver, "autocommit", None) is True)
+        driver = getattr(driver, "_conn", driver)  # aiosqlite hides the attribute that came with Python 3.12
+        # With BEGIN sent by the host, it is in a transaction.
+        is_plain = driver.isolation_level is None and not driver.in_transaction
+        return bool(is_plain or getattr(driver, "autocommit", None) is True)
     return getattr(connection.connection.dbapi_connection, "autocommit", False) is True
 
 

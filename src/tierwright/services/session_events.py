@@ -92,6 +92,8 @@ def after_transaction_create(session: Session, transaction: SessionTransaction) 
 def after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
     """Let the session use its stores again."""
     bulk_methods.ended(session, transaction)
+    if transaction.parent is None:
+        forget_pending(session)  # close() and reset() end it without a word
     session_state.after_transaction_end(session, transaction)
 
 

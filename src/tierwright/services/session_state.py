@@ -94,9 +94,11 @@ def mark_written(session: Session, *tenant_ids: str) -> None:
 
 def new_catalog_version(session: Session) -> None:
     """Give the catalogue a new version, once in a transaction, so that every store reads it again."""
-    if not session.info.get(_BUMPED):
-        session.info[_BUMPED] = True
-        bump_catalog(connection_of(session))
+    connection = connection_of(session)
+    transaction = connection.get_transaction()  # of a session that was joined to it, it may end and another one begin
+    if session.info.get(_BUMPED) is not transaction or transaction is None:
+        session.info[_BUMPED] = transaction
+        bump_catalog(connection)
 
 
 # --- what the session writes -----------------------------------------------------------------------------------------
@@ -166,8 +168,8 @@ def announced_with(session: Session, connection: Connection) -> list[str]:
         session: the host's.
         connection: to which the statement goes; it has to announce what is returned.
     """
-    if not can_announce(connection):
-        return []
+    if not can_announce(connection) or connection is not connection_of(session):
+        return []  # the history may be in a database of its own, where nobody listens
     words = words_of(session.info.get(_WRITTEN, set()))
     session.info[_ANNOUNCED] = words
     return list(words)
@@ -186,10 +188,12 @@ def after_commit(session: Session) -> None:
 
 def after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
     """Let the session use its stores again."""
-    if transaction.parent is not None or _is_joined(session):
+    if transaction.parent is not None:
+        return
+    session.info.pop(_ANNOUNCED, None)
+    if _is_joined(session):
         return
     session.info.pop(_BUMPED, None)
-    session.info.pop(_ANNOUNCED, None)
     if session.info.pop(_WRITTEN, None) is not None:
         for view in session.info.get(_VIEWS, {}).values():
             view.entries = view.store.entries

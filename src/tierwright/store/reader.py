@@ -27,6 +27,8 @@ MAX_CONNECTIONS = 2
 _BEGIN, _COMMIT = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY", "COMMIT"
 
 _STATE = int(Kind.STATE)
+#: A tenant with more rows than these is rare, and they may be of 64 KiB each.
+_MOST_KEPT = 100
 
 Rows = Sequence[Sequence[Any]]
 
@@ -44,13 +46,24 @@ class Unintelligible(Exception):
 
 
 class _Line:
-    """A connection, with a cursor that is used again: to make one takes a twentieth of an answer."""
+    """A connection, with a cursor that is used again: to make one, and to end it, takes a tenth of an answer."""
 
-    __slots__ = ("connection", "cursor")
+    __slots__ = ("_cursor", "connection")
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
-        self.cursor = connection.cursor()
+        self._cursor = connection.cursor()
+
+    def rows(self, statement: Compiled, tenant_id: str | None) -> Rows:
+        """Run a statement and return what it says."""
+        rows = _run(self._cursor, statement, tenant_id)
+        if len(rows) > _MOST_KEPT:  # a driver's cursor keeps what it has brought until it is used again
+            self._cursor = self.connection.cursor()
+        return rows
+
+    def run(self, text: str) -> None:
+        """Run what says nothing."""
+        self._cursor.execute(text)
 
 
 class Reader:
@@ -101,11 +114,11 @@ class Reader:
         """
         chosen = statement or self._tenant
         if not self._is_isolated:
-            rows = self._ask(lambda line: _run(line.cursor, chosen, tenant_id))
+            rows = self._ask(lambda line: line.rows(chosen, tenant_id))
             if self._is_file or not _is_hidden(rows):
                 return rows
             self._is_isolated = True
-        rows = self._ask(lambda line: self._run_isolated(line.cursor, chosen, tenant_id))
+        rows = self._ask(lambda line: self._run_isolated(line, chosen, tenant_id))
         if _is_hidden(rows):
             raise Unintelligible("Row-level security hides a tenant: the connection does not keep transactions.")
         return rows
@@ -120,8 +133,7 @@ class Reader:
         Raises:
             Unreadable: no connection, no answer in time, or an error.
         """
-        # A cursor of its own, because one keeps what it has brought until it is used again.
-        return self._ask(lambda line: _run(line.connection.cursor(), self._catalog, None))
+        return self._ask(lambda line: line.rows(self._catalog, None))
 
     def close(self) -> None:
         """Close the connections; one in use is closed when it comes back, and a later question makes new ones."""
@@ -201,12 +213,12 @@ class Reader:
             self._close(line.connection)
             raise
 
-    def _run_isolated(self, cursor: Any, statement: Compiled, tenant_id: str) -> Rows:
+    def _run_isolated(self, line: _Line, statement: Compiled, tenant_id: str) -> Rows:
         """Run the tenant's statement in a transaction that works for the tenant."""
-        cursor.execute(_BEGIN)
-        [[_, is_isolated]] = _run(cursor, self._change, tenant_id)
-        rows = _run(cursor, statement, tenant_id)
-        cursor.execute(_COMMIT)
+        line.run(_BEGIN)
+        [[_, is_isolated]] = line.rows(self._change, tenant_id)
+        rows = line.rows(statement, tenant_id)
+        line.run(_COMMIT)
         self._is_isolated = bool(is_isolated)
         return rows
 

@@ -17,8 +17,10 @@ from tierwright.services.session_state import is_told_of
 from tierwright.services.statements import STATE
 
 #: Shapes of statements, without their values, in which nothing was found: to look through one takes longer than this.
-_HARMLESS: dict[Any, None] = {}
-_MOST_SHAPES = 1000
+#: Their hashes, because a shape holds tables and may be large. A shape with a table of ours in it has the hash of no
+#: other's, as far as 64 bits go: our tables are there as long as the process.
+_HARMLESS: set[int] = set()
+_MOST_SHAPES = 10_000
 
 
 def written_table(state: ORMExecuteState) -> sa.Table | None:
@@ -58,8 +60,8 @@ def refuse_hidden(state: ORMExecuteState) -> None:
 def _refuse_in_with(statement: sa.ClauseElement) -> None:
     # SQLAlchemy needs the key anyway, to find what it has compiled, and keeps it with the statement.
     key = statement._generate_cache_key()
-    shape = None if key is None else key.key
-    if shape is not None and shape in _HARMLESS:
+    shape = None if key is None else hash(key.key)
+    if shape in _HARMLESS:
         return
     for element in visitors.iterate(statement):
         if isinstance(element, sa.CTE):
@@ -67,7 +69,7 @@ def _refuse_in_with(statement: sa.ClauseElement) -> None:
     if shape is not None:
         if len(_HARMLESS) >= _MOST_SHAPES:
             _HARMLESS.clear()
-        _HARMLESS[shape] = None
+        _HARMLESS.add(shape)
 
 
 def _refuse_inner(statement: Any, why: str) -> None:

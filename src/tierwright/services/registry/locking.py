@@ -16,7 +16,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
-from sqlalchemy.orm import Session
 
 from tierwright.services.audit import Journal, write_pending
 from tierwright.services.catalog_version import lock_catalog, lock_file, require_transaction
@@ -51,11 +50,10 @@ def catalogue_write(journal: Journal) -> Iterator[None]:
     with typed_writes():
         lock_catalog(connection_of(journal.session))
         journal.session.flush()  # what the host has pending belongs to what is validated
-        with own_writes(journal.session):
+        with own_writes(journal.session), _written_or_forgotten(journal):
             yield
             if journal.entries:
                 new_catalog_version(journal.session)
-            _flush(journal.session)
 
 
 @contextmanager
@@ -69,14 +67,20 @@ def tenant_write(journal: Journal, tenant_id: str) -> Iterator[None]:
         connection = connection_of(journal.session)
         context = _lock_tenant(connection, tenant_id)
         journal.session.flush()  # what the host has pending may be about the tenant that it works for itself
-        with tenant_scope(connection, tenant_id, context), own_writes(journal.session):
+        with tenant_scope(connection, tenant_id, context), own_writes(journal.session), _written_or_forgotten(journal):
             yield
-            _flush(journal.session)
 
 
-def _flush(session: Session) -> None:
-    session.flush()
-    write_pending(session)  # of rows that went past the ORM: no flush has written them
+@contextmanager
+def _written_or_forgotten(journal: Journal) -> Iterator[None]:
+    """Flush what was written, and its entries; where that fails, the host may go on, and the next flush tells of it."""
+    try:
+        yield
+        journal.session.flush()
+        write_pending(journal.session)
+    except BaseException:
+        journal.forget()
+        raise
 
 
 def lock_tenants(connection: Connection, tenant_ids: Sequence[str]) -> None:
