@@ -33,11 +33,14 @@ from tierwright.contrib.fastapi.dependencies import (
 )
 from tierwright.contrib.fastapi.gate import require_feature
 from tierwright.contrib.fastapi.problems import FEATURE_RESPONSES, GateClosed, Problem, install_handlers
+from tierwright.contrib.fastapi.refusals import WRITE_RESPONSES, Refusal
 
 __all__ = [
     "FEATURE_RESPONSES",
+    "WRITE_RESPONSES",
     "GateClosed",
     "Problem",
+    "Refusal",
     "entitlements_of",
     "get_entitlements",
     "get_store",

@@ -9,6 +9,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from tierwright.contrib.fastapi import refusals
 from tierwright.errors import EntitlementsUnavailable, FeatureDenied, InvalidInput, TierwrightError
 from tierwright.resolution.decision import Reason, Source
 
@@ -70,21 +71,26 @@ def problem(error: TierwrightError) -> dict[str, Any]:
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Have the errors of ``require`` and ``value`` answered as a gate answers them.
+    """Have the errors of ``require`` and ``value`` answered as a gate answers them, and refused writes too.
 
-    FeatureDenied becomes 403, EntitlementsUnavailable 503, InvalidInput 400.
+    FeatureDenied becomes 403, EntitlementsUnavailable 503, InvalidInput 400. Of writes, NotFound becomes 404,
+    ReferenceUnknown 422, every other WriteRefused 409, and RetryTransaction 503; HistoryRequired becomes 422. What only
+    the application can put right, such as Unrecordable, stays a 500.
 
     Args:
-        app: the application; one handler per class, so that the host may replace any of them afterwards.
+        app: the application; one handler per class, so that the host may replace any of them afterwards. A handler
+            for WriteRefused, RetryTransaction or HistoryRequired that is there already stays.
     """
     for kind in _STATUS:
         app.add_exception_handler(kind, _answer)
+    refusals.install(app)
 
 
 async def _answer(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, TierwrightError):  # it is registered for ours only
         raise error
-    return JSONResponse({"detail": problem(error)}, _status(error), _headers(error))
+    told = refusals.refusal(error) if isinstance(error, InvalidInput) else problem(error)
+    return JSONResponse({"detail": told}, _status(error), _headers(error))
 
 
 def _status(error: TierwrightError) -> int:
