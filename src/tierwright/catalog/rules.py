@@ -15,6 +15,7 @@ from tierwright.errors import AlreadyExists, ReferenceUnknown
 from tierwright.resolution.graph import find_cycle
 from tierwright.resolution.snapshot import CatalogSnapshot
 from tierwright.resolution.values import check_document, check_schema
+from tierwright.services import near_keys
 from tierwright.services.input_errors import typed_input
 from tierwright.services.registry.catalogue import Catalogue
 from tierwright.services.registry.held_values import refuse_held, unfit
@@ -177,9 +178,10 @@ def _refuse_unknown(old: CatalogDocument, wanted: CatalogDocument) -> None:
         dangling = {key for key in before.get((what, place), ()) if key not in existed} if missing else set()
         if unknown := sorted(set(missing) - dangling):
             named = ", ".join(unknown[:_MOST_NAMED]) + (" and others" if len(unknown) > _MOST_NAMED else "")
+            remedy = "Add it to the document, or correct the key."
             raise ReferenceUnknown(
                 f"The {place} refers to the {what} {named}, which the document does not have.",
-                remedy="Add it to the document, or correct the key.",
+                remedy=near_keys.asked_of(wanted.features, remedy, unknown) if what == "feature" else remedy,
                 details={"unknown": unknown, "place": place},
             )
 

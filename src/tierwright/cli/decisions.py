@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import typer
 
 from tierwright.cli import database, inputs, options, output
 from tierwright.resolution.decision import Decision, Reason
+from tierwright.services import near_keys
 from tierwright.services.entitlements import Entitlements
 from tierwright.types import canonical_tenant_id
 
@@ -26,10 +28,11 @@ def evaluate(
         tenant_id, moment = canonical_tenant_id(tenant), inputs.moment(at)
         with database.reading_session(url, schema) as session:
             decision = Entitlements(session).evaluate(tenant_id, feature, at=moment)
+            meant = near_keys.near(session.connection(), feature) if _is_unknown(decision) and not as_json else []
     if as_json:
         output.print_json({"tenant_id": tenant_id, **as_dict(decision)})
     else:
-        _print(tenant_id, decision)
+        _print(tenant_id, decision, meant)
     raise typer.Exit(_exit_code(decision))
 
 
@@ -46,6 +49,8 @@ def explain(
         tenant_id, moment = canonical_tenant_id(tenant), inputs.moment(at)
         with database.reading_session(url, schema) as session:
             found = Entitlements(session).explain(tenant_id, feature, at=moment)
+            if _is_unknown(found.decision):
+                found = replace(found, remedy=near_keys.asked(session.connection(), found.remedy, [feature]))
     if as_json:
         said = {"sentence": found.sentence, "remedy": found.remedy}
         output.print_json({"tenant_id": tenant_id, **said, "decision": as_dict(found.decision)})
@@ -79,7 +84,11 @@ def until(decision: Decision) -> str:
     return "" if decision.expires_at is None else f"until {decision.expires_at:%Y-%m-%d %H:%M} UTC"
 
 
-def _print(tenant_id: str, decision: Decision) -> None:
+def _is_unknown(decision: Decision) -> bool:
+    return decision.reason is Reason.FEATURE_NOT_FOUND
+
+
+def _print(tenant_id: str, decision: Decision, meant: Sequence[str]) -> None:
     verdict = "granted" if decision.enabled else "denied"
     typer.secho(verdict, fg="green" if decision.enabled else "red", bold=True, nl=False)
     output.line(f" {decision.feature_key} for {tenant_id}")
@@ -93,6 +102,8 @@ def _print(tenant_id: str, decision: Decision) -> None:
     for name, fact in facts.items():
         if fact:
             output.line(f"  {name}", fact, widths=(12,))
+    if meant:
+        output.line(f"  did you mean {near_keys.listed(meant)}?")
 
 
 def _exit_code(decision: Decision) -> int:

@@ -12,6 +12,8 @@ from sqlmodel import SQLModel
 
 from tierwright.cli import database, output
 from tierwright.errors import NotFound
+from tierwright.services import near_keys
+from tierwright.tables import FeatureRegistry
 from tierwright.tables.inputs import InputSchema
 from tierwright.types import text_problem
 
@@ -73,7 +75,10 @@ def one(connection: Connection, row: type[SQLModel], schema: type[InputSchema], 
     found = _entries(connection, row, schema, (key,), {key: value})
     if not found:
         noun = key.removesuffix("_key")
-        raise NotFound(f"There is no {noun} {value[:255]!a}.", remedy=f"`tierwright {noun} list` names them.")
+        remedy = f"`tierwright {noun} list` names them."
+        if row is FeatureRegistry:
+            remedy = near_keys.asked(connection, remedy, [value])
+        raise NotFound(f"There is no {noun} {value[:255]!a}.", remedy=remedy)
     return found[0]
 
 

@@ -23,6 +23,7 @@ from tierwright.errors import NotFound
 from tierwright.resolution.decision import Decision
 from tierwright.resolution.facts import License, Override
 from tierwright.resolution.snapshot import CatalogSnapshot
+from tierwright.services import near_keys
 from tierwright.services.paging import pages
 from tierwright.services.reading import grant_of, read_catalog
 from tierwright.services.registry.live_tiers import find_tier
@@ -99,9 +100,8 @@ class FeatureSearch:
         self._at = at
         self._snapshot: CatalogSnapshot = read_catalog(connection).snapshot
         if feature_key not in self._snapshot.features:
-            raise NotFound(
-                f"There is no feature {feature_key[:255]!r}.", remedy="`tierwright feature list` names them."
-            )
+            remedy = near_keys.asked_of(self._snapshot.features, "`tierwright feature list` names them.", [feature_key])
+            raise NotFound(f"There is no feature {feature_key[:255]!r}.", remedy=remedy)
         self.elsewhere = self._decide((), ())
 
     def tenants(self) -> Iterator[tuple[str, Decision]]:

@@ -55,7 +55,7 @@ def refuse_bad_lists(connection: Connection, written: Iterable[Written]) -> None
     if not wanted and not gone:
         return
     known = _after(connection, FEATURES, rows)
-    refuse_unknown("feature", sorted(wanted - known.keys()))
+    refuse_unknown(sorted(wanted - known.keys()), known)
     edges = {key: tuple(named_in(lists["depends_on"])) for key, lists in known.items()}
     for row in of_features:
         if row.newly_named():

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tierwright.errors import WriteRefused
 from tierwright.resolution.facts import Feature, Grant
 from tierwright.resolution.values import check_document, check_schema
+from tierwright.services import near_keys
 from tierwright.services.audit import Journal
 from tierwright.services.registry.catalogue import Catalogue
 from tierwright.services.registry.held_values import refuse_unfit_values
 from tierwright.services.registry.inputs import key_of
 from tierwright.services.registry.keyed import Keyed
 from tierwright.services.registry.results import WriteResult
-from tierwright.services.registry.rows import refuse_unknown
+from tierwright.services.registry.rows import CHECK, not_found, refuse_unknown
 from tierwright.services.registry.rules import cycle_through, dependents_of, named, refuse_cycle, refuse_new_breaks
+from tierwright.services.session_state import connection_of
 from tierwright.tables import FeatureInput, FeatureRegistry
 from tierwright.types import AuditEntity
 
@@ -103,6 +106,11 @@ class Features(Keyed[FeatureRegistry, FeatureInput]):
             check_schema(checked["value_schema"])
         return checked
 
+    def _not_found(self, key: Mapping[str, Any]) -> WriteRefused:
+        feature_key = key["feature_key"]
+        remedy = near_keys.asked(connection_of(self._session), CHECK, [feature_key])
+        return not_found(self.noun, feature_key, remedy)
+
     def _check(self, before: Mapping[str, Any] | None, given: FeatureInput, changed: list[str]) -> tuple[str, ...]:
         if before is not None and {"feature_type", "value_schema", "default_value"} & set(changed):
             _check_values(given)
@@ -120,7 +128,7 @@ class Features(Keyed[FeatureRegistry, FeatureInput]):
         after = catalogue.with_feature(_fact(given))
         old = catalogue.features.get(given.feature_key)
         known = {*after.features, *((*old.depends_on, *old.conflicts_with) if old else ())}
-        refuse_unknown("feature", sorted({*given.depends_on, *given.conflicts_with} - known))
+        refuse_unknown(sorted({*given.depends_on, *given.conflicts_with} - known), catalogue.features)
         if old is None or set(given.depends_on) - set(old.depends_on):
             edges = {feature.key: feature.depends_on for feature in after.features.values()}
             refuse_cycle("Prerequisites", cycle_through(given.feature_key, edges))

@@ -11,9 +11,14 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
 from tierwright.errors import NotFound, ReferenceUnknown
+from tierwright.services import near_keys
+from tierwright.services.session_state import connection_of
 from tierwright.tables import FeatureRegistry
 
 RowT = TypeVar("RowT")
+
+CHECK = "Check the key."
+_CREATE = "Create it first, or correct the key."
 
 
 def fetch(session: Session, row: type[RowT], **key: Any) -> RowT | None:
@@ -45,7 +50,8 @@ def features_by_key(session: Session, keys: Iterable[str], *, shared_lock: bool 
     """
     wanted = sorted(set(keys))
     found = {row.feature_key: row for row in session.scalars(_features(shared_lock), {"keys": wanted})}
-    refuse_unknown("feature", [key for key in wanted if key not in found])
+    if missing := [key for key in wanted if key not in found]:
+        raise unknown("feature", missing, near_keys.asked(connection_of(session), _CREATE, missing))
     return found
 
 
@@ -66,27 +72,29 @@ def _features(shared_lock: bool) -> sa.Select[Any]:
     return statement.execution_options(populate_existing=True)
 
 
-def refuse_unknown(what: str, keys: list[str]) -> None:
-    """Refuse a write that refers to things which do not exist.
+def refuse_unknown(keys: list[str], known: Iterable[str]) -> None:
+    """Refuse a write that refers to features which do not exist.
+
+    Args:
+        keys: those that no feature has.
+        known: the keys of all features, of which one may have been meant.
 
     Raises:
         ReferenceUnknown: ``keys`` is not empty.
     """
     if keys:
-        raise unknown(what, keys)
+        raise unknown("feature", keys, near_keys.asked_of(known, _CREATE, keys))
 
 
-def unknown(what: str, keys: list[str]) -> ReferenceUnknown:
+def unknown(what: str, keys: list[str], remedy: str = _CREATE) -> ReferenceUnknown:
     """Return the error about references to things that do not exist."""
     named = ", ".join(keys[:5]) + (" and others" if len(keys) > 5 else "")
-    return ReferenceUnknown(
-        f"There is no {what} {named}.", remedy="Create it first, or correct the key.", details={"unknown": keys}
-    )
+    return ReferenceUnknown(f"There is no {what} {named}.", remedy=remedy, details={"unknown": keys})
 
 
-def not_found(what: str, key: str) -> NotFound:
+def not_found(what: str, key: str, remedy: str = CHECK) -> NotFound:
     """Return the error about something to be changed that does not exist."""
-    return NotFound(f"There is no {what} {key}.", remedy="Check the key.", details={"key": key})
+    return NotFound(f"There is no {what} {key}.", remedy=remedy, details={"key": key})
 
 
 def same(one: Any, other: Any) -> bool:
