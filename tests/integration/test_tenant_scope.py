@@ -17,6 +17,7 @@ from sqlmodel import Session
 
 from tests.conftest import POSTGRES, SERVERS
 from tests.support.apart import TABLES, Apart, apart, setting, stock
+from tests.support.cli import run_json, url_of
 from tests.support.pooler import Pooler
 from tests.support.registry import ON, writer
 from tierwright import AsyncEntitlements, Entitlements, Reason, SnapshotStore
@@ -36,7 +37,7 @@ from tierwright.services.audit import Journal
 from tierwright.services.registry.locking import tenant_write
 from tierwright.services.tenant_scope import require_all_tenants, tenant_scope
 from tierwright.services.tenant_search import FeatureSearch, ending, on_tier
-from tierwright.tables import TenantLicense
+from tierwright.tables import TenantIntegrationConfig, TenantLicense
 from tierwright.testing.ground import async_engine_for
 from tierwright.types import utc_now
 
@@ -62,6 +63,20 @@ def tenants(place: Apart) -> tuple[str, str]:
 def seen_by(connection: Connection) -> set[str]:
     """Return the tenants whose licences a transaction sees."""
     return set(connection.execute(sa.select(TABLES[0].c.tenant_id)).scalars())
+
+
+def test_the_command_lists_what_a_tenant_may_use_as_the_application(place: Apart, tenants: tuple[str, str]) -> None:
+    one, other = tenants
+    with Session(place.root) as session:
+        chat = {"integration_key": "chat", "tenant_id": one, "config": {}, "is_enabled": True}
+        session.add(TenantIntegrationConfig(**chat, created_at=utc_now(), updated_at=utc_now()))
+        session.commit()
+    found = [
+        run_json("tenant", "integrations", tenant, url=url_of(place.app))["integrations"][0]
+        for tenant in (one, other, "nobody")
+    ]
+    assert [each["availability"] for each in found] == ["available", "needs_configuration", "locked"]
+    assert found[2]["reasons"] == {"f.chat": "NOT_GRANTED"}
 
 
 # --- the scope of our own calls --------------------------------------------------------------------------------------

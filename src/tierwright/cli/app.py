@@ -25,6 +25,7 @@ from tierwright.cli import (
     secrets,
     tenant,
     tenant_history,
+    tenant_resources,
     tier,
 )
 from tierwright.cli.doctor import doctor
@@ -44,6 +45,9 @@ app.command()(doctor)
 app.command()(decisions.evaluate)
 app.command()(decisions.explain)
 app.command()(tenants)
+tenant.app.command()(tenant_resources.models)
+tenant.app.command()(tenant_resources.components)
+tenant.app.command()(tenant_resources.integrations)
 tenant.app.command()(tenant_history.history)
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(license.app, name="license")
