@@ -61,6 +61,7 @@
     │   └── ArchiveNotRestored
     ├── RetryTransaction            another transaction came first; the same one may succeed now
     ├── HistoryRequired             today's rows cannot answer for that moment
+    ├── HistoryUnreadable           a row of the history is none that could be read
     ├── NotALimit                   a decision without a number was asked to compare
     └── InvalidInput                a value that never reached SQL
         ├── DocumentInvalid
@@ -314,6 +315,10 @@ class RetryTransaction(TierwrightError):
 
 class HistoryRequired(TierwrightError):
     """The rows of today cannot answer for a moment before their newest change."""
+
+
+class HistoryUnreadable(TierwrightError):
+    """A row of the history cannot be read as an entry."""
 
 
 class NotALimit(TierwrightError):

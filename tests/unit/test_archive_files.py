@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tierwright.audit import archive_files, read_archive, verify_archive
+from tierwright.audit import UnreadableRow, archive_files, read_archive, verify_archive
 from tierwright.audit.archive_files import write_archive
 from tierwright.audit.archive_lines import line_of, line_of_stored, split, stored_value, values_of
-from tierwright.errors import ArchiveDamaged
+from tierwright.errors import ArchiveDamaged, HistoryUnreadable
 
 COLUMNS = ("id", "performed_at", "new_value", "reason")
 ID = "0198c0de-0000-7000-8000-000000000001"
@@ -105,4 +105,13 @@ def test_an_archive_that_only_its_hashes_fit_is_told(tmp_path: Path, monkeypatch
         with pytest.raises(ArchiveDamaged, match=said):
             verify_archive(path)
     with pytest.raises(ArchiveDamaged, match="line 1 is no entry"):
-        list(read_archive(forge(tmp_path, LINE.replace(ID, "nobody").encode() + b"\n")))
+        list(read_archive(forge(tmp_path, LINE.replace(f'"id":"{ID}",', "").encode() + b"\n")))
+
+
+def test_a_row_that_could_not_be_read_before_is_told_and_its_archive_is_whole(tmp_path: Path) -> None:
+    path = forge(tmp_path, LINE.replace(ID, "nobody").encode() + b"\n" + LINE.encode() + b"\n")
+    with pytest.raises(HistoryUnreadable):
+        list(read_archive(path))
+    told: list[UnreadableRow] = []
+    assert [str(entry.id) for entry in read_archive(path, unreadable=told.append)] == [ID]
+    assert [str(row) for row in told] == [f"id of a row cannot be read: line 1 of {path.name}"]

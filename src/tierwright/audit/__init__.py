@@ -10,6 +10,7 @@ from tierwright.audit.erasing import ErasureReport, erase_person
 from tierwright.audit.log import AsyncAuditLog, AuditLog, AuditPage
 from tierwright.audit.maintenance import maintain
 from tierwright.audit.question import AuditQuestion
+from tierwright.audit.reading import UnreadableRow
 from tierwright.audit.restoring import Restored, restore_archive
 from tierwright.audit.tenant_history import TenantHistory, tenant_history
 from tierwright.audit.upkeep import Upkeep, UpkeepReport
@@ -25,6 +26,7 @@ __all__ = [
     "Manifest",
     "Restored",
     "TenantHistory",
+    "UnreadableRow",
     "Upkeep",
     "UpkeepReport",
     "archives_needed",

@@ -12,14 +12,15 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from tierwright.audit.archive_lines import entry_of, split
+from tierwright.audit.archive_lines import entry_of, split, values_of
 from tierwright.audit.archive_manifest import FORMAT, MANIFEST, Manifest, archive_name, damaged, read_manifest
 from tierwright.audit.entries import AuditEntry
+from tierwright.audit.reading import UnreadableRow, readable
 from tierwright.errors import ArchiveNotWritten
 
 _LEVEL = 6
@@ -100,19 +101,29 @@ def read_lines(path: Path) -> Iterator[str]:
         raise damaged(path, f"it cannot be read ({type(error).__name__})") from error
 
 
-def read_archive(path: Path) -> Iterator[AuditEntry]:
+def read_archive(path: Path, *, unreadable: Callable[[UnreadableRow], object] | None = None) -> Iterator[AuditEntry]:
     """Yield the entries of an archive, the oldest first, after it was verified; ``tenant_history`` takes them.
+
+    Args:
+        path: of the file; the manifest lies beside it.
+        unreadable: called with each row that cannot be read as an entry, and could not be before it was archived.
 
     Raises:
         ArchiveDamaged: it is not what its manifest says.
+        HistoryUnreadable: there is such a row, and ``unreadable`` was not given.
     """
     verify_archive(path)
+    return readable(_rows(path), unreadable)
+
+
+def _rows(path: Path) -> Iterator[AuditEntry | UnreadableRow]:
     for number, line in enumerate(read_lines(path), start=1):
         try:
-            entry = entry_of(line)
+            values = values_of(line)
+            values["id"], values["performed_at"]
         except (ValueError, KeyError, RecursionError) as error:
             raise damaged(path, f"line {number} is no entry") from error
-        yield entry
+        yield entry_of(values, f"line {number} of {path.name}")
 
 
 def _write(path: Path, manifest: Manifest, lines: Iterable[str]) -> Manifest:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from tierwright.audit.entries import NAMES, AuditEntry
+from tierwright.audit.reading import UnreadableRow, item
 
 #: The columns whose values are JSON.
 JSON_COLUMNS = frozenset({"old_value", "new_value"})
@@ -89,17 +90,15 @@ def values_of(line: str) -> dict[str, str | bytes]:
     return found
 
 
-def entry_of(line: str) -> AuditEntry:
-    """Return the entry of a line, for what asks the history.
+def entry_of(values: Mapping[str, str | bytes], where: str) -> AuditEntry | UnreadableRow:
+    """Return the entry of a line, for what asks the history; or what of it cannot be read, and could not be before.
 
-    Raises:
-        ValueError: it is no line of an archive.
+    Args:
+        values: of the line, as :func:`values_of` returns them.
+        where: which line it is.
     """
-    values: dict[str, Any] = {name: value for name, value in values_of(line).items() if name in NAMES}
-    for name in JSON_COLUMNS & values.keys():
-        values[name] = json.loads(values[name])
-    values |= {"id": UUID(values["id"]), "performed_at": datetime.fromisoformat(values["performed_at"])}
-    return AuditEntry(**{name: values.get(name) for name in NAMES})  # type: ignore[arg-type]
+    stored = [stored_value(name, values[name]) if name in values else None for name in NAMES]
+    return item(stored, where, is_archived=True)
 
 
 def stored_value(column: str, value: str | bytes) -> Any:
@@ -111,6 +110,11 @@ def stored_value(column: str, value: str | bytes) -> Any:
     if column == "performed_at" and (found := _WRITTEN_MOMENT.fullmatch(value)):
         return f"{found[1]} {found[2]}"
     return value
+
+
+def forms_of_id(id_: UUID) -> tuple[str, str, str, str]:
+    """Return an id in the forms in which SQLite may have it: ours first, and those in which others write one."""
+    return id_.hex, str(id_), id_.hex.upper(), str(id_).upper()
 
 
 def _text(raw: str) -> str:

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from sqlmodel import SQLModel
 
 import tierwright.tables  # noqa: F401  fills the metadata
@@ -54,4 +53,3 @@ class AuditEntry:
 
 #: The columns of an entry, in the order of its attributes.
 NAMES = tuple(field.name for field in fields(AuditEntry))
-SELECT_ENTRIES = sa.select(*(HISTORY.c[name] for name in NAMES))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
-from tierwright.audit.entries import HISTORY, SELECT_ENTRIES, AuditEntry
+from tierwright.audit.entries import AuditEntry
+from tierwright.audit.pages import paged_rows
 from tierwright.audit.question import AuditQuestion, Cursor
+from tierwright.audit.reading import UnreadableRow, readable
 from tierwright.errors import InvalidInput
 from tierwright.services.given import require_async_session, require_session
 from tierwright.services.session_state import connection_of
@@ -34,10 +35,12 @@ class AuditPage:
     Attributes:
         entries: in the order of the question.
         next: where the next page begins; None where there is none.
+        unreadable: rows among them that cannot be read as entries, and are left out; the limit does not count them.
     """
 
     entries: tuple[AuditEntry, ...]
     next: str | None
+    unreadable: tuple[UnreadableRow, ...] = ()
 
 
 class AuditLog:
@@ -72,34 +75,42 @@ class AuditLog:
         if type(limit) is not int or not 1 <= limit <= _MOST:
             raise InvalidInput("This is no limit.", remedy=f"1 to {_MOST:,}; audit export has no limit.")
         begins = None if cursor is None else Cursor.from_text(cursor)
-        found = self._read(question, begins, limit + 1)
-        entries = tuple(found[:limit])
-        return AuditPage(entries, Cursor.of(entries[-1]).to_text() if len(found) > limit else None)
+        entries: list[AuditEntry] = []
+        unreadable: list[UnreadableRow] = []
+        before = 0  # unreadable ones before the last entry: those behind it belong to the next page
+        for row in self._rows(question, begins, limit + 1):
+            if isinstance(row, UnreadableRow):
+                unreadable.append(row)
+            elif len(entries) == limit:
+                return AuditPage(tuple(entries), Cursor.of(entries[-1]).to_text(), tuple(unreadable[:before]))
+            else:
+                entries.append(row)
+                before = len(unreadable)
+        return AuditPage(tuple(entries), None, tuple(unreadable))
 
-    def stream(self, question: AuditQuestion = _EVERYTHING) -> Iterator[AuditEntry]:
+    def stream(
+        self, question: AuditQuestion = _EVERYTHING, *, unreadable: Callable[[UnreadableRow], object] | None = None
+    ) -> Iterator[AuditEntry]:
         """Yield all entries that are wanted; a million need no more memory than a thousand.
 
         Args:
             question: which. What is recorded meanwhile is among them or is not.
+            unreadable: called with each row that cannot be read as an entry, and is left out.
 
         Raises:
+            HistoryUnreadable: there is such a row, and ``unreadable`` was not given.
             PrivilegeMissing: row-level security hides entries from the current role.
         """
-        begins: Cursor | None = None
-        while page := self._read(question, begins, _STREAMED):
-            yield from page
-            if len(page) < _STREAMED:
-                return
-            begins = Cursor.of(page[-1])
+        return readable(self._rows(question, None, _STREAMED), unreadable)
 
-    def _read(self, question: AuditQuestion, begins: Cursor | None, limit: int) -> list[AuditEntry]:
+    def _rows(self, question: AuditQuestion, begins: Cursor | None, size: int) -> Iterator[AuditEntry | UnreadableRow]:
+        return paged_rows(lambda: self._asked(question), question, size, begins)
+
+    @contextmanager
+    def _asked(self, question: AuditQuestion) -> Iterator[Connection]:
         connection = connection_of(self._session, writing=False)
-        conditions = question.conditions() + (
-            [] if begins is None else [question.beyond(begins, _stored(connection, begins))]
-        )
-        statement = SELECT_ENTRIES.where(sa.true(), *conditions).order_by(*question.order()).limit(limit)
         with _scope(connection, question):
-            return [AuditEntry(*row) for row in connection.execute(statement)]
+            yield connection
 
 
 class AsyncAuditLog:
@@ -123,16 +134,6 @@ class AsyncAuditLog:
         return await self._session.run_sync(
             lambda session: AuditLog(session).page(question, limit=limit, cursor=cursor)
         )
-
-
-def _stored(connection: Connection, place: Cursor) -> str | None:
-    """Return the moment of an entry as SQLite stores and sorts it, where CURRENT_TIMESTAMP may have written it."""
-    if connection.dialect.name != "sqlite" or place.performed_at.microsecond:
-        return None
-    moment = sa.type_coerce(HISTORY.c.performed_at, sa.String())
-    second = place.performed_at.replace(tzinfo=None).isoformat(" ")
-    found = connection.execute(sa.select(moment).where(HISTORY.c.id == place.id, moment.startswith(second)))
-    return found.scalars().first()
 
 
 def _scope(connection: Connection, question: AuditQuestion) -> AbstractContextManager[None]:

@@ -10,16 +10,18 @@ from itertools import islice
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from tierwright.audit.archive_files import read_lines, verify_archive
-from tierwright.audit.archive_lines import line_of_stored, stored_value, values_of
+from tierwright.audit.archive_lines import forms_of_id, line_of_stored, stored_value, values_of
 from tierwright.audit.archives import Archive, add_archives, complete_archive, next_part, read_archives
 from tierwright.audit.floor import raise_floor
 from tierwright.audit.passes import Purpose, history_pass
-from tierwright.audit.stored_rows import TABLE, Period, count_rows, periods, stored_columns
+from tierwright.audit.reading import undecoded
+from tierwright.audit.stored_rows import IS_TEXT, TABLE, Period, count_rows, periods, stored_columns
 from tierwright.audit.upkeep import Work, at_work
 from tierwright.errors import ArchiveDamaged, LockNotAcquired
 from tierwright.services.catalog_version import lock_file
@@ -106,7 +108,7 @@ class SqliteWork(Work):
         values = tuple(each.date().isoformat() for each in ends)
         statement = (
             f"DELETE FROM {TABLE} WHERE _rowid_ IN "
-            f"(SELECT _rowid_ FROM {TABLE} WHERE {condition} LIMIT {self.upkeep.batch_size})"
+            f"(SELECT _rowid_ FROM {TABLE} WHERE {condition}{IS_TEXT} LIMIT {self.upkeep.batch_size})"
         )
 
         def delete(session: Session) -> int:
@@ -144,8 +146,17 @@ def _stored(connection: Connection, batch: Sequence[str]) -> Iterator[tuple[int,
     """Yield the rows that have the ids of some lines, as lines."""
     names = [column.name for column in stored_columns(connection)]
     listed = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
-    ids: list[Any] = [stored_value("id", values_of(line)["id"]) for line in batch]
-    marks = ", ".join("?" * len(ids))
-    query = f"SELECT _rowid_, {listed} FROM {TABLE} WHERE id IN ({marks})"
-    for row in connection.exec_driver_sql(query, tuple(ids)):
+    marks, ids = zip(*(form for line in batch for form in _ids(values_of(line)["id"])), strict=True)
+    query = f"SELECT _rowid_, {listed} FROM {TABLE} WHERE id IN ({', '.join(marks)})"
+    with undecoded(connection):
+        found = connection.exec_driver_sql(query, ids).all()
+    for row in found:
         yield row[0], line_of_stored(names, row[1:])
+
+
+def _ids(written: str | bytes) -> list[tuple[str, Any]]:
+    """Return how an id of a line may be stored, as marks and values: others may write it otherwise than we do."""
+    if isinstance(written, bytes):
+        return [("?", written), ("CAST(? AS TEXT)", written)]  # a text that is not UTF-8
+    stored = stored_value("id", written)
+    return [("?", form) for form in (forms_of_id(UUID(stored)) if stored != written else (stored,))]

@@ -93,20 +93,21 @@ class AuditQuestion:
         """Return what to sort by; indexes have this order."""
         return [column.asc() if self.oldest_first else column.desc() for column in (_LOG.performed_at, _LOG.id)]
 
-    def beyond(self, cursor: Cursor, stored: str | None = None) -> ColumnElement[bool]:
+    def beyond(self, cursor: Cursor, stored: tuple[str, str] | None = None) -> ColumnElement[bool]:
         """Return the condition that a row comes after a place in that order.
 
         Args:
             cursor: the place.
-            stored: its moment as SQLite stores it, where it might be stored otherwise than we do.
+            stored: its moment and its id as SQLite stores them, where they may be stored otherwise than by us.
         """
         at, at_last = _LOG.performed_at, sa.literal(cursor.performed_at, _LOG.performed_at.type)
+        last = sa.literal(cursor.id, _LOG.id.type)
         if stored is not None:
-            at_last = sa.literal(stored, sa.String())
+            at_last, last = (sa.literal(text, sa.String()) for text in stored)
         # The first of each pair says no more than the second; alone it is one that an index understands.
         if self.oldest_first:
-            return sa.and_(at >= at_last, (at > at_last) | (_LOG.id > cursor.id))
-        return sa.and_(at <= at_last, (at < at_last) | (_LOG.id < cursor.id))
+            return sa.and_(at >= at_last, (at > at_last) | (_LOG.id > last))
+        return sa.and_(at <= at_last, (at < at_last) | (_LOG.id < last))
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from tierwright.audit.archive_lines import line_of, line_of_stored
 from tierwright.audit.months import next_month
+from tierwright.audit.reading import undecoded
 
 TABLE = "feature_audit_log"
 _FETCHED = 1000
@@ -22,6 +23,8 @@ _POSTGRESQL_COLUMNS = """
                       AND relnamespace = quote_ident(current_schema())::regnamespace)
       AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum
 """
+#: Where SQLite is asked for a range of time.
+IS_TEXT = " AND typeof(performed_at) = 'text'"
 #: A moment as lines have it. Infinity and years before Christ have no other form than the database's own.
 POSTGRESQL_MOMENT = (
     "CASE WHEN isfinite(performed_at) AND performed_at >= '0001-01-01+00' "
@@ -116,29 +119,34 @@ def _lines_of_sqlite(connection: Connection, columns: tuple[Column, ...], period
     names = [column.name for column in columns]
     listed = ", ".join(map(_quoted, names))
     condition, values = _range(connection, period.lower, period.upper)
-    after: tuple[Any, ...] = ()
+    after: tuple[int, ...] = ()
     while True:
-        further = " AND (performed_at, id) > (?, ?)" if after else ""
+        # By the number of the row, which is exact whatever somebody has put into the two.
+        further = f" AND (performed_at, id) > (SELECT performed_at, id FROM {TABLE} WHERE _rowid_ = ?)" if after else ""
         query = (
-            f"SELECT performed_at, id, {listed} FROM {TABLE} WHERE {condition}{further} "
+            f"SELECT _rowid_, {listed} FROM {TABLE} WHERE {condition}{further} "
             f"ORDER BY performed_at, id LIMIT {_FETCHED}"
         )
-        rows = connection.exec_driver_sql(query, (*values, *after)).all()
+        with undecoded(connection):
+            rows = connection.exec_driver_sql(query, (*values, *after)).all()
         for row in rows:
-            yield line_of_stored(names, row[2:])
+            yield line_of_stored(names, row[1:])
         connection.rollback()  # others may write meanwhile
         if len(rows) < _FETCHED:
             return
-        after = tuple(rows[-1][:2])
+        after = (rows[-1][0],)
 
 
 def _range(connection: Connection, lower: datetime | None, upper: datetime) -> tuple[str, tuple[Any, ...]]:
-    """Return the condition and its values; on SQLite a date alone is before every form of its first moment."""
+    """Return the condition and its values; on SQLite a date alone is before every form of its first moment.
+
+    SQLite takes a number for a moment too, and sorts it before every text: it is of no month, and stays.
+    """
     is_postgresql = connection.dialect.name == "postgresql"
     mark = "%s" if is_postgresql else "?"
     values = tuple(each if is_postgresql else each.date().isoformat() for each in (lower, upper) if each is not None)
     start = f"performed_at >= {mark} AND " if lower is not None else ""
-    return f"{start}performed_at < {mark}", values
+    return f"{start}performed_at < {mark}{'' if is_postgresql else IS_TEXT}", values
 
 
 def _quoted(name: str) -> str:

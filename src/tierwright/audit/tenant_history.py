@@ -19,7 +19,8 @@ from sqlalchemy.orm import Session
 
 from tierwright.audit.archive_files import read_archive, verify_archive
 from tierwright.audit.archives import Archive, archives_needed
-from tierwright.audit.entries import HISTORY, SELECT_ENTRIES, AuditEntry
+from tierwright.audit.entries import HISTORY, AuditEntry
+from tierwright.audit.reading import UnreadableRow, read_rows, readable
 from tierwright.audit.replay import Replay, deleted_name
 from tierwright.audit.replayed_facts import CATALOGUE, Facts
 from tierwright.errors import InvalidInput
@@ -97,7 +98,9 @@ def tenant_history(
     proof = _Proof(evidence)
     replay = Replay()
     given = {path: verify_archive(path).sha256 for path in archives}
-    trail = _Trail(_entries(connection, tenant_id, [read_archive(path) for path in given]))
+    unread = _Unread()
+    archived = [read_archive(path, unreadable=unread) for path in given]
+    trail = _Trail(_entries(connection, tenant_id, unread, archived))
     later = _until(replay, trail, moment, proof)
     decisions = replay.decide(moment)
     replay.doubt()
@@ -106,8 +109,8 @@ def tenant_history(
     missing = [_missing(each) for each in needed if each.sha256 not in given.values()]
     ours = {each.sha256 for each in needed}
     missing += [f"the archive {path.name} is not of this history" for path, hash_ in given.items() if hash_ not in ours]
-    unexplained = _caught_up(connection, tenant_id, replay, trail)
-    gaps = (*missing, *dict.fromkeys((*replay.gaps, *replay.contradictions)), *unexplained)
+    unexplained = _caught_up(connection, tenant_id, replay, trail, unread)
+    gaps = (*missing, *unread.gaps, *dict.fromkeys((*replay.gaps, *replay.contradictions)), *unexplained)
     return TenantHistory(tenant_id, moment, decisions, proof.rows, proof.digest.hexdigest(), gaps)
 
 
@@ -168,18 +171,28 @@ def _missing(archive: Archive) -> str:
     return f"the archive {archive.file} is needed"
 
 
+class _Unread:
+    """The rows that cannot be read, and might have said something else; each is told once."""
+
+    def __init__(self) -> None:
+        self.gaps: dict[str, None] = {}
+
+    def __call__(self, row: UnreadableRow) -> None:
+        self.gaps[str(row)] = None
+
+
 def _entries(
     connection: Connection,
     tenant_id: str,
-    archives: Collection[Iterator[AuditEntry]],
+    unread: _Unread,
+    archives: Collection[Iterator[AuditEntry]] = (),
     since: AuditEntry | None = None,
 ) -> Iterator[AuditEntry]:
     wanted = _LOG.entity_type.in_(CATALOGUE) | (_LOG.tenant_id == tenant_id)
-    statement = SELECT_ENTRIES.where(wanted).order_by(_LOG.performed_at, _LOG.id)
+    statement = sa.select(HISTORY).where(wanted).order_by(_LOG.performed_at, _LOG.id)
     if since is not None:
         statement = statement.where(_LOG.performed_at >= since.performed_at)
-    result = connection.execute(statement, execution_options={"yield_per": _FETCHED})
-    stored = (AuditEntry(*row) for row in result)
+    stored = readable(read_rows(connection, statement.execution_options(yield_per=_FETCHED)), unread)
     last = None if since is None else _place(since)
     for entry in merge(*archives, stored, key=_place):
         is_wanted = entry.entity_type in CATALOGUE or entry.tenant_id == tenant_id
@@ -192,11 +205,11 @@ def _place(entry: AuditEntry) -> tuple[datetime, UUID]:
     return entry.performed_at, entry.id
 
 
-def _caught_up(connection: Connection, tenant_id: str, replay: Replay, trail: _Trail) -> list[str]:
+def _caught_up(connection: Connection, tenant_id: str, replay: Replay, trail: _Trail, unread: _Unread) -> list[str]:
     """Return what :func:`_unexplained` does, where somebody may write meanwhile: rows are read after their entries."""
     while True:
         found = _unexplained(connection, tenant_id, replay)
-        more = list(_entries(connection, tenant_id, [], trail.last)) if found else []
+        more = list(_entries(connection, tenant_id, unread, since=trail.last)) if found else []
         if not more:
             return found
         replay.play(more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,10 +14,10 @@ from uuid import UUID
 import typer
 from sqlalchemy.orm import Session
 
-from tierwright.audit import AuditEntry, AuditLog, AuditQuestion, erase_person
+from tierwright.audit import AuditEntry, AuditLog, AuditPage, AuditQuestion, erase_person
 from tierwright.cli import audit_options as asked
 from tierwright.cli import database, inputs, options, output
-from tierwright.cli.audit_formats import Format, as_dict, print_entry, print_line, write_entries
+from tierwright.cli.audit_formats import Format, LeftOut, as_dict, print_entry, print_line, write_entries
 from tierwright.errors import InvalidInput
 from tierwright.types import utc_now
 
@@ -52,13 +53,16 @@ def list_(
         with database.reading_session(url, schema) as session:
             page = AuditLog(session).page(question, limit=limit, cursor=cursor)
     if as_json:
-        output.print_json({"entries": [as_dict(entry) for entry in page.entries], "next": page.next})
+        unreadable = [{"columns": row.columns, "sql": row.sql} for row in page.unreadable]
+        entries = [as_dict(entry) for entry in page.entries]
+        output.print_json({"entries": entries, "next": page.next, "unreadable": unreadable})
         return
     for entry in page.entries:
         print_entry(entry)
+    _tell(page, LeftOut())
     if page.next is not None:
         typer.echo(f"There are more: --cursor {page.next}", err=True)
-    elif not page.entries:
+    elif not page.entries and not page.unreadable:
         typer.echo("none", err=True)
 
 
@@ -84,13 +88,15 @@ def tail(
         question = asked.question(tenant, feature, entity, actor, action, None, None)
         with database.reading_session(url, schema) as session:
             # Looked at before the newest, so that nothing is missed between the two.
-            known = _recent(session, question, utc_now()) if follow else {}
-            newest = AuditLog(session).page(question, limit=max(lines, 1)).entries
-            for entry in reversed(newest[:lines]):
+            known = _recent(session, question, utc_now(), LeftOut()) if follow else {}
+            page = AuditLog(session).page(question, limit=max(lines, 1))
+            left_out = LeftOut(sys.maxsize)  # who follows sees no end
+            _tell(page, left_out)
+            for entry in reversed(page.entries[:lines]):
                 show(entry)
             if follow:
-                known.update((entry.id, entry) for entry in newest)
-                for entry in _following(session, question, known):
+                known.update((entry.id, entry) for entry in page.entries)
+                for entry in _following(session, question, known, left_out):
                     show(entry)
 
 
@@ -110,12 +116,19 @@ def export(
     url: options.Url = None,
     schema: options.Schema = None,
 ) -> None:
-    """Write changes to a file, the oldest first; CSV cannot make a spreadsheet calculate."""
+    """Write changes to a file, the oldest first; CSV cannot make a spreadsheet calculate.
+
+    Exit code 1 if rows that cannot be read were left out.
+    """
+    left_out = LeftOut()
     with output.reported_errors():
         question = asked.question(tenant, feature, entity, actor, action, since, until)
         with database.reading_session(url, schema) as session:
-            count = write_entries(AuditLog(session).stream(replace(question, oldest_first=True)), format_, to)
+            entries = AuditLog(session).stream(replace(question, oldest_first=True), unreadable=left_out)
+            count = write_entries(entries, format_, to)
+    left_out.close()
     typer.echo(f"{count:,} entries", err=True)
+    raise typer.Exit(output.REFUSED if left_out else 0)
 
 
 @app.command()
@@ -151,13 +164,21 @@ def erase(
     raise typer.Exit(0 if found.total else output.REFUSED)
 
 
-def _following(session: Session, question: AuditQuestion, known: dict[UUID, AuditEntry]) -> Iterator[AuditEntry]:
+def _tell(page: AuditPage, left_out: LeftOut) -> None:
+    for row in page.unreadable:
+        left_out(row)
+    left_out.close()
+
+
+def _following(
+    session: Session, question: AuditQuestion, known: dict[UUID, AuditEntry], left_out: LeftOut
+) -> Iterator[AuditEntry]:
     """Yield what is recorded from now on, also what a long transaction commits late."""
     started, latest = utc_now(), None
     while True:
         latest = _newest(known, latest)
         session.rollback()  # each look has a snapshot of its own
-        recent = _recent(session, question, latest or started)
+        recent = _recent(session, question, latest or started, left_out)
         yield from (entry for id_, entry in recent.items() if id_ not in known)
         known = recent
         time.sleep(_PAUSE)
@@ -170,6 +191,6 @@ def _newest(known: dict[UUID, AuditEntry], before: datetime | None) -> datetime 
     return max(moments if before is None else [*moments, before], default=None)
 
 
-def _recent(session: Session, question: AuditQuestion, latest: datetime) -> dict[UUID, AuditEntry]:
+def _recent(session: Session, question: AuditQuestion, latest: datetime, left_out: LeftOut) -> dict[UUID, AuditEntry]:
     asked = replace(question, since=latest - _LATE, oldest_first=True)
-    return {entry.id: entry for entry in AuditLog(session).stream(asked)}
+    return {entry.id: entry for entry in AuditLog(session).stream(asked, unreadable=left_out)}

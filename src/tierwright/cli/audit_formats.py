@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import typer
 
-from tierwright.audit import AuditEntry
+from tierwright.audit import AuditEntry, UnreadableRow
 from tierwright.cli import output
 from tierwright.cli.new_files import new_file
 
@@ -29,6 +29,33 @@ class Format(StrEnum):
 
     JSONL = "jsonl"
     CSV = "csv"
+
+
+class LeftOut:
+    """Tells of rows that cannot be read, each once, on standard error; behind the first ones, how many there were.
+
+    Args:
+        told: how many are told one by one.
+    """
+
+    def __init__(self, told: int = 5) -> None:
+        self._told = told
+        self._known: set[str] = set()
+
+    def __call__(self, row: UnreadableRow) -> None:
+        if row.where in self._known:
+            return
+        self._known.add(row.where)
+        if len(self) <= self._told:
+            typer.echo(f"left out: {output.plain(row)}", err=True)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def close(self) -> None:
+        """Say how many there were, where not all were told."""
+        if len(self) > self._told:
+            typer.echo(f"left out: {len(self):,} rows; `tierwright doctor` says more", err=True)
 
 
 def as_dict(entry: AuditEntry) -> dict[str, Any]:

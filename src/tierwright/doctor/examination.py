@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from tierwright.doctor.clear_secrets import clear_secret_findings
 from tierwright.doctor.deleted_tiers import deleted_tier_findings
-from tierwright.doctor.history import history_findings
+from tierwright.doctor.history import history_findings, unreadable_findings
 from tierwright.doctor.key_lists import key_list_findings
 from tierwright.doctor.partitions import partition_findings
 from tierwright.doctor.report import Finding, Report, Severity
@@ -52,6 +52,7 @@ def examine(
             *(key_list_findings(connection) if rows else ()),
             *(deleted_tier_findings(connection) if rows else ()),
             *(clear_secret_findings(connection) if rows else ()),
+            *(unreadable_findings(connection) if rows and status.current == status.head else ()),
         ]
     expected = catalog.expected(status.dialect)
     checked = {"tables": len(expected)}

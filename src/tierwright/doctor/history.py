@@ -1,19 +1,27 @@
-"""What lets the history be changed in spite of its triggers."""
+"""What lets the history be changed in spite of its triggers, and what of it cannot be read."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlmodel import SQLModel
 
+from tierwright.audit.entries import NAMES
+from tierwright.audit.pages import paged_rows
+from tierwright.audit.question import AuditQuestion
+from tierwright.audit.reading import UnreadableRow
 from tierwright.doctor.report import Finding, Severity
 from tierwright.migrations.dialects.sqlite_schema import other_keys
 from tierwright.services.statements import STATE
-from tierwright.tables.history_guards import PASS_KEY
+from tierwright.tables.history_guards import NO_UPDATE, PASS_KEY
 
 _LOG = "feature_audit_log"
+_SHOWN = 20
+_FETCHED = 1000
 _RULES = f"""
     SELECT rulename, relname FROM pg_rewrite JOIN pg_class ON pg_class.oid = ev_class
     WHERE ev_class = '{_LOG}'::regclass
@@ -55,3 +63,39 @@ def history_findings(connection: Connection) -> Iterator[Finding]:
                 "The application made it unique, so REPLACE can delete entries by it, and no trigger is asked.",
                 "Make it an index that is not unique.",
             )
+
+
+def _can_be_read(connection: Connection) -> bool:
+    """Tell whether the table and its columns are there; that they are not is a finding already."""
+    inspector = sa.inspect(connection)
+    return inspector.has_table(_LOG) and {column["name"] for column in inspector.get_columns(_LOG)}.issuperset(NAMES)
+
+
+def unreadable_findings(connection: Connection) -> Iterator[Finding]:
+    """Yield which rows of the history cannot be read as entries, by reading all of them.
+
+    Args:
+        connection: of a database at head.
+    """
+    if not _can_be_read(connection):
+        return
+    first: list[UnreadableRow] = []
+    rows, columns = 0, Counter[str]()
+    for row in paged_rows(lambda: nullcontext(connection), AuditQuestion(oldest_first=True), _FETCHED):
+        if isinstance(row, UnreadableRow):
+            rows, first = rows + 1, [*first, row][:_SHOWN]
+            columns.update(row.columns)
+    if rows:
+        listed = ", ".join(f"{name} of {count}" for name, count in sorted(columns.items()))
+        yield Finding(
+            "history-unreadable",
+            Severity.ERROR,
+            _LOG,
+            f"{rows} row(s) are no entries that could be read: {listed}. Lists leave them out, and no answer of "
+            "`tierwright tenant history` that they may concern is proven.",
+            "Find out who wrote them past this library"
+            + (f" (the query lists the first {_SHOWN})" if rows > _SHOWN else " (the query lists them)")
+            + f". To correct them, drop {NO_UPDATE}, and make it again with `tierwright db repair`; else they leave "
+            "with their month.",
+            f"SELECT * FROM {_LOG} WHERE {' OR '.join(f'({row.where})' for row in first)}",
+        )

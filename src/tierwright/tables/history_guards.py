@@ -20,11 +20,15 @@ PASS_KEY = "audit_pass"  # noqa: S105  no password
 #: The row that says how far the history was archived: ``{"below": "2026-01-01 00:00:00.000000"}``, in UTC.
 FLOOR_KEY = "audit_floor"
 
+#: What SQLite gives a BEFORE INSERT trigger as the rowid of a row that gets its own only then. An entry that has this
+#: one is for the guard the one that each further row would replace (https://www.sqlite.org/lang_createtrigger.html, 2).
+NO_ROWID = -1
+
 _TABLE = "feature_audit_log"
-_NO_UPDATE, _NO_DELETE = f"trg_{_TABLE}_no_update", f"trg_{_TABLE}_no_delete"
-_NO_REPLACE, _NO_TRUNCATE = f"trg_{_TABLE}_no_replace", f"trg_{_TABLE}_no_truncate"
+NO_UPDATE, _NO_DELETE = f"trg_{_TABLE}_no_update", f"trg_{_TABLE}_no_delete"
+NO_REPLACE, _NO_TRUNCATE = f"trg_{_TABLE}_no_replace", f"trg_{_TABLE}_no_truncate"
 #: The names under which a database tells that the history was to be changed.
-HISTORY_GUARDS = frozenset({_NO_UPDATE, _NO_DELETE, _NO_REPLACE, _NO_TRUNCATE})
+HISTORY_GUARDS = frozenset({NO_UPDATE, _NO_DELETE, NO_REPLACE, _NO_TRUNCATE})
 
 _LASTING = (
     "id",
@@ -70,9 +74,9 @@ def keep_history(model: Any) -> None:
     )
     update = {"sqlite": _sqlite("UPDATE", f"NOT ({_erased()})"), "postgresql": _postgresql("UPDATE", _erasing())}
     delete = {"sqlite": _sqlite("DELETE", f"NOT ({maintained})"), "postgresql": _postgresql("DELETE", _maintaining())}
-    add_guard(model, _NO_UPDATE, update)
+    add_guard(model, NO_UPDATE, update)
     add_guard(model, _NO_DELETE, delete)
-    add_guard(model, _NO_REPLACE, {"sqlite": _sqlite("INSERT", replaced)})
+    add_guard(model, NO_REPLACE, {"sqlite": _sqlite("INSERT", replaced)})
     add_guard(model, _NO_TRUNCATE, {"postgresql": _postgresql("TRUNCATE", f"BEGIN {_REFUSE}", "STATEMENT")})
     add_statements(model, "after_create", _NO_TRUNCATE, {"postgresql": _FIRST_PARTITION})
 
