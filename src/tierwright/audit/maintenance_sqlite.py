@@ -19,6 +19,7 @@ from tierwright.audit.archive_files import read_lines, verify_archive
 from tierwright.audit.archive_lines import forms_of_id, line_of_stored, stored_value, values_of
 from tierwright.audit.archives import Archive, add_archives, complete_archive, next_part, read_archives
 from tierwright.audit.floor import raise_floor
+from tierwright.audit.odd_rowid import is_in_the_way, make_way
 from tierwright.audit.passes import Purpose, history_pass
 from tierwright.audit.reading import undecoded
 from tierwright.audit.stored_rows import IS_TEXT, TABLE, Period, count_rows, periods, stored_columns
@@ -26,6 +27,8 @@ from tierwright.audit.upkeep import Work, at_work
 from tierwright.errors import ArchiveDamaged, LockNotAcquired
 from tierwright.services.catalog_version import lock_file
 from tierwright.services.transactions import run_in_transaction
+from tierwright.tables.history_guards import NO_ROWID
+from tierwright.types import AuditAction
 
 _LONGEST_PAUSE = 0.1
 
@@ -34,7 +37,19 @@ class SqliteWork(Work):
     """The upkeep on SQLite."""
 
     def prepare(self) -> None:
-        """A file has room."""
+        """Make way where a row keeps others out; a file has room."""
+        if not self.upkeep.dry_run:
+            self.report.freed = run_in_transaction(self.sessions, self._make_way)
+            return
+        with self.engine.connect() as connection:
+            self.report.freed = int(is_in_the_way(connection))
+
+    def _make_way(self, session: Session) -> int:
+        rowid = make_way(session.connection())
+        if rowid is None:
+            return 0
+        self.write(session, AuditAction.UPDATED, {"rowid": rowid}, {"rowid": NO_ROWID})
+        return 1
 
     def let_go(self, cutoff: datetime) -> None:
         """Finish what a killed run has begun; then archive and delete month by month."""

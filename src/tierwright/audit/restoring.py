@@ -23,6 +23,7 @@ from tierwright.migrations.definitions import Partitioning
 from tierwright.migrations.dialects.postgresql_locks import LOCK_NOT_AVAILABLE, sqlstate
 from tierwright.migrations.dialects.postgresql_partitions import months_ahead
 from tierwright.services.catalog_version import lock_file
+from tierwright.services.history_kept_out import kept_out
 from tierwright.services.session_state import connection_of
 from tierwright.services.tenant_scope import require_all_tenants
 
@@ -65,6 +66,7 @@ def restore_archive(session: Session, path: Path) -> Restored:
         ArchiveDamaged: it is not what its manifest says, or not the one that the database recorded under its name.
         ArchiveNotRestored: it has columns that the history here has not, or rows that do not fit it: PostgreSQL takes
             no ``\\u0000`` in JSON, and SQLite does.
+        HistoryProtected: SQLite: a row of an odd number keeps others out.
         PrivilegeMissing: row-level security hides rows from the current role.
     """
     manifest = verify_archive(path)
@@ -88,7 +90,8 @@ def restore_archive(session: Session, path: Path) -> Restored:
         except ValueError as error:
             raise damaged(path, "a line of it is no row") from error
         except (DataError, IntegrityError) as error:
-            raise _misfit(path, error) from error
+            blocked = kept_out(error) if isinstance(error, IntegrityError) else None
+            raise (blocked or _misfit(path, error)) from error
     return Restored(manifest, written, manifest.rows - written)
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session, sessionmaker
@@ -81,6 +82,7 @@ class UpkeepReport:
             written; the next run takes them.
         due: rows that are old enough, where neither a folder nor leave to drop them was given.
         floor: the moment before which the history has left the database.
+        freed: SQLite: rows that kept every further one out, and were given another number.
     """
 
     partitions: list[str] = field(default_factory=list)
@@ -92,6 +94,7 @@ class UpkeepReport:
     left: int = 0
     due: int = 0
     floor: datetime | None = None
+    freed: int = 0
 
     @property
     def ok(self) -> bool:
@@ -188,14 +191,15 @@ class Work(ABC):
     def record(self, session: Session, archive: Archive) -> None:
         """Leave an entry in the history about what leaves it."""
         new = {"month": archive.month, "part": archive.part, "rows": archive.rows, "file": archive.file}
-        write_audit(
-            session,
-            AuditContext(self.upkeep.actor),
-            AuditEntity.CATALOG,
-            HISTORY.name,
-            AuditAction.ARCHIVED if archive.file is not None else AuditAction.PURGED,
-            new={**new, "sha256": archive.sha256},
-        )
+        action = AuditAction.ARCHIVED if archive.file is not None else AuditAction.PURGED
+        self.write(session, action, {**new, "sha256": archive.sha256})
+
+    def write(
+        self, session: Session, action: AuditAction, new: dict[str, Any], old: dict[str, Any] | None = None
+    ) -> None:
+        """Leave an entry in the history about itself."""
+        context = AuditContext(self.upkeep.actor)
+        write_audit(session, context, AuditEntity.CATALOG, HISTORY.name, action, old=old, new=new)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -144,6 +144,8 @@ def _print(report: UpkeepReport, dry_run: bool) -> None:
         output.line(f"partition {name} made")
     if report.moved:
         output.line(f"{report.moved:,} rows moved into months of theirs")
+    if report.freed:
+        output.line(f"a row that keeps every further one out {'would be' if dry_run else 'was'} given another rowid")
     for archive in report.archives:
         what = archive.file or ("archived" if dry_run else "no archive")
         output.line(archive.month, f"{archive.rows:,} rows", f"{would}{what}", widths=(8, 14))
@@ -157,5 +159,5 @@ def _print(report: UpkeepReport, dry_run: bool) -> None:
         typer.echo(f"{report.left:,} rows came or were changed meanwhile: run it again", err=True)
     if report.unmoved:
         typer.echo(f"{report.unmoved:,} rows have no month{'' if dry_run else '; see --most-moved'}", err=True)
-    if report.ok and not (report.partitions or report.archives or report.moved):
+    if report.ok and not (report.partitions or report.archives or report.moved or report.freed):
         output.line("nothing to do")

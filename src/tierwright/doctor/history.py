@@ -1,4 +1,4 @@
-"""What lets the history be changed in spite of its triggers, and what of it cannot be read."""
+"""What lets the history be changed in spite of its triggers, what blocks it, and what of it cannot be read."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from sqlalchemy.engine import Connection
 from sqlmodel import SQLModel
 
 from tierwright.audit.entries import NAMES
+from tierwright.audit.odd_rowid import is_in_the_way
 from tierwright.audit.pages import paged_rows
 from tierwright.audit.question import AuditQuestion
 from tierwright.audit.reading import UnreadableRow
 from tierwright.doctor.report import Finding, Severity
 from tierwright.migrations.dialects.sqlite_schema import other_keys
+from tierwright.services.history_kept_out import REMEDY
 from tierwright.services.statements import STATE
-from tierwright.tables.history_guards import NO_UPDATE, PASS_KEY
+from tierwright.tables.history_guards import NO_ROWID, NO_UPDATE, PASS_KEY
 
 _LOG = "feature_audit_log"
 _SHOWN = 20
@@ -31,7 +33,7 @@ _RULES = f"""
 
 
 def history_findings(connection: Connection) -> Iterator[Finding]:
-    """Yield what opens the history to changes.
+    """Yield what opens the history to changes, or blocks it.
 
     Args:
         connection: of a database at head.
@@ -54,6 +56,7 @@ def history_findings(connection: Connection) -> Iterator[Finding]:
                 f'DROP RULE "{rule}" ON "{table}", and find out who made it.',
             )
     if connection.dialect.name == "sqlite":
+        yield from _kept_out(connection)
         ours = {index.name for index in SQLModel.metadata.tables[_LOG].indexes}  # a wrong one is a finding already
         for key in sorted(set(other_keys(connection, _LOG)) - ours):
             yield Finding(
@@ -69,6 +72,19 @@ def _can_be_read(connection: Connection) -> bool:
     """Tell whether the table and its columns are there; that they are not is a finding already."""
     inspector = sa.inspect(connection)
     return inspector.has_table(_LOG) and {column["name"] for column in inspector.get_columns(_LOG)}.issuperset(NAMES)
+
+
+def _kept_out(connection: Connection) -> Iterator[Finding]:
+    if _can_be_read(connection) and is_in_the_way(connection):
+        yield Finding(
+            "history-blocked",
+            Severity.ERROR,
+            _LOG,
+            f"A row has the rowid {NO_ROWID}, so the guard against REPLACE takes every new entry for its successor: "
+            "all writes are refused.",
+            REMEDY,
+            f"SELECT * FROM {_LOG} WHERE _rowid_ = {NO_ROWID}",
+        )
 
 
 def unreadable_findings(connection: Connection) -> Iterator[Finding]:

@@ -20,11 +20,13 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
 import tierwright.tables  # noqa: F401  fills the metadata
 from tierwright.services.announcing import ANNOUNCED
 from tierwright.services.driver_text import Schemas, driver_text, schemas_of
+from tierwright.services.history_kept_out import kept_out
 from tierwright.types import uuid7
 
 T = TypeVar("T")
@@ -54,6 +56,9 @@ def insert_entries(
 
     Returns:
         How many there were.
+
+    Raises:
+        HistoryProtected: SQLite: a row of an odd number keeps others out.
     """
     if connection.dialect.name != "postgresql":
         return sum(_as_rows(connection, shared, page) for page in _pages(entries, _PAGE))
@@ -140,7 +145,13 @@ def _as_rows(connection: Connection, shared: Mapping[str, Any], page: Sequence[M
     for rows in _pages(page, _SQLITE_ROWS):
         values = [(*_stored(_own(entry)), *said) for entry in rows]
         statement = f"{head} VALUES {', '.join([one] * len(values))}"
-        connection.exec_driver_sql(statement, tuple(chain.from_iterable(values)))
+        try:
+            connection.exec_driver_sql(statement, tuple(chain.from_iterable(values)))
+        except IntegrityError as error:
+            blocked = kept_out(error)
+            if blocked is None:
+                raise
+            raise blocked from error
     return len(page)
 
 

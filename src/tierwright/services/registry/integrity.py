@@ -115,7 +115,8 @@ def _meaning(kind: str | None, name: str | None, is_ours: bool) -> TierwrightErr
     if name in HISTORY_GUARDS:
         return HistoryProtected(
             "What was recorded in the history stays as it is.",
-            remedy="Add an entry that says what is right: the history is only added to.",
+            remedy="Add an entry that says what is right: the history is only added to. Where adding one is refused, "
+            "`tierwright doctor` says what is in its way.",
             details=details,
         )
     if name in _checks():
