@@ -20,6 +20,7 @@ from tierwright import Entitlements
 from tierwright.audit import Upkeep, archives_needed, maintain, tenant_history
 from tierwright.audit.archives import ARCHIVES_KEY
 from tierwright.errors import InvalidInput, TierwrightError
+from tierwright.services.history_rows import insert_entries
 from tierwright.tables import FeatureRegistry, LicenseTier, LicenseTierFeatures, TenantFeatureOverride, TenantLicense
 from tierwright.types import utc_now
 
@@ -299,3 +300,41 @@ def test_the_command_prints_decisions_and_writes_the_proof(migrated_engine: Engi
         connection.execute(sa.delete(TABLES["tenant_feature_override"]))
     result = run("tenant", "history", "hooli", "--at", moment, url=url_of(migrated_engine), exit_code=1)
     assert "override of ui.limit" in result.stderr
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+def test_indexes_find_what_a_tenant_could_use_in_a_history_of_others(
+    migrated_engine: Engine, is_analyzed: bool
+) -> None:
+    """ANALYZE tells SQLite how many entries a kind of thing has on the average, which is true of none of them."""
+    with Session(migrated_engine) as session:
+        registry = writer(session)
+        seed(registry, "a.one")
+        registry.overrides.set("acme", "a.one", ON)
+        session.commit()
+        entry = {"entity": "tenant_override", "action": "updated", "feature_key": "a.one", "new": {"n": 1}}
+        others = [{**entry, "entity_id": f"t{n % 500}/a.one", "tenant_id": f"t{n % 500}"} for n in range(20_000)]
+        insert_entries(session.connection(), {"performed_at": utc_now()}, others)
+        session.commit()
+        if is_analyzed:
+            session.connection().exec_driver_sql("ANALYZE feature_audit_log")
+            session.commit()
+        plans: list[str] = []
+        sa.event.listen(migrated_engine, "before_cursor_execute", lambda *given: plans.append(explained(*given)))
+        found = tenant_history(session, "acme", utc_now())
+    assert (found.gaps, found.rows) == ((), 2)
+    (plan,) = filter(None, plans)
+    assert "idx_feature_audit_entity_time" in plan
+    assert "idx_feature_audit_tenant_time" in plan
+    for whole in ("SCAN feature_audit_log", "Seq Scan on feature_audit_log_before", "idx_feature_audit_time"):
+        assert whole not in plan
+
+
+def explained(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> str:
+    """Return the plan of a question to the history; of another statement, nothing."""
+    if "feature_audit_log" not in statement or "ORDER BY" not in statement:
+        return ""
+    own = connection.connection.driver_connection.cursor()
+    explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+    own.execute(f"{explain} {statement}", parameters)
+    return "\n".join(str(row) for row in own.fetchall())

@@ -36,6 +36,7 @@ _LOG = HISTORY.c
 #: Who did it, and from where, may be erased; what proves a decision must not change with that.
 _PERSONAL = frozenset({"performed_by", "ip_address", "user_agent"})
 _FETCHED = 1000
+_ROWID: sa.ColumnElement[int] = sa.literal_column("_rowid_", sa.Integer())
 _ENDED = sa.select(TIERS.c.id, TIERS.c.deleted_at).where(TIERS.c.deleted_at.is_not(None))
 
 
@@ -188,8 +189,7 @@ def _entries(
     archives: Collection[Iterator[AuditEntry]] = (),
     since: AuditEntry | None = None,
 ) -> Iterator[AuditEntry]:
-    wanted = _LOG.entity_type.in_(CATALOGUE) | (_LOG.tenant_id == tenant_id)
-    statement = sa.select(HISTORY).where(wanted).order_by(_LOG.performed_at, _LOG.id)
+    statement = sa.select(HISTORY).where(_wanted(connection, tenant_id)).order_by(_LOG.performed_at, _LOG.id)
     if since is not None:
         statement = statement.where(_LOG.performed_at >= since.performed_at)
     stored = readable(read_rows(connection, statement.execution_options(yield_per=_FETCHED)), unread)
@@ -199,6 +199,19 @@ def _entries(
         if is_wanted and (last is None or _place(entry) > last):  # it may be archived, and not yet deleted
             yield entry
         last = _place(entry) if last is None else max(last, _place(entry))
+
+
+def _wanted(connection: Connection, tenant_id: str) -> sa.ColumnElement[bool]:
+    """Return the condition of the entries from which a tenant's decisions follow.
+
+    SQLite would read the whole history in its order, once ANALYZE has told it that a kind of thing has very many
+    entries on the average: so each index is asked for its own rows, and these are sorted.
+    """
+    of_catalogue, of_tenant = _LOG.entity_type.in_(CATALOGUE), _LOG.tenant_id == tenant_id
+    if connection.dialect.name != "sqlite":
+        return of_catalogue | of_tenant
+    found = [sa.select(_ROWID).select_from(HISTORY).where(each).correlate(None) for each in (of_catalogue, of_tenant)]
+    return _ROWID.in_(sa.union_all(*found))
 
 
 def _place(entry: AuditEntry) -> tuple[datetime, UUID]:
