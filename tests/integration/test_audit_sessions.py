@@ -24,10 +24,11 @@ HISTORY = FeatureAuditLog.__table__  # type: ignore[attr-defined]  # made by the
 ENDS: dict[str, Callable[[Session], Any]] = {
     "rollback": Session.rollback,
     "close": Session.close,
-    "reset": Session.reset,
     "invalidate": Session.invalidate,
     "expunge": lambda session: (session.expunge_all(), session.commit()),
 }
+if hasattr(Session, "reset"):  # SQLAlchemy 2.0.22
+    ENDS["reset"] = Session.reset
 
 
 @pytest.fixture
