@@ -111,23 +111,21 @@ class Journal:
 
         Args:
             entity: what kind of thing it is.
-            entity_id: its natural key.
+            entity_id: its natural key; this and the other keys are as their columns can hold them.
             action: what was done to it.
             old: the changed columns as they were; None where it was made.
             new: the changed columns as they are; None where it is gone.
             tenant_id: the tenant it belongs to, if any.
             feature_key: the feature it is about, if any.
         """
-        entry = _entry(None, entity, entity_id, action, tenant_id=tenant_id, feature_key=feature_key)
         own = {
-            "entity": entry.entity_type,
-            "entity_id": entry.entity_id,
-            "action": entry.action,
-            "tenant_id": entry.tenant_id,
-            "feature_key": entry.feature_key,
-            # Past the size limit of a single document: several columns, each within it, may be changed at once.
-            "old": as_json(old),
-            "new": as_json(new),
+            "entity": entity,
+            "entity_id": entity_id,
+            "action": action,
+            "tenant_id": tenant_id,
+            "feature_key": feature_key,
+            "old": None if old is None else dict(old),
+            "new": None if new is None else dict(new),
         }
         self.session.info.setdefault(_PENDING, []).append((self, own))
         self.entries += 1
@@ -163,6 +161,7 @@ def write_audit(
     Raises:
         InvalidInput: a part of it cannot be stored.
     """
+    _entry(context, entity, entity_id, action, tenant_id=tenant_id, feature_key=feature_key)
     journal = Journal(session, context)
     journal.record(entity, entity_id, action, old=old, new=new, tenant_id=tenant_id, feature_key=feature_key)
     write_pending(session)
@@ -237,7 +236,7 @@ def _insert(session: Session, context: AuditContext | None, entries: Iterable[Ma
     shared = {**_said_by(session, context), "performed_at": utc_now()}
     connection = session.connection(bind_arguments=dict(_PLACE))
     if _COLLECTED in session.info:
-        entries = list(entries)
+        entries = [{**each, "old": as_json(each.get("old")), "new": as_json(each.get("new"))} for each in entries]
         collect_entries(session).extend(entries)
     return insert_entries(connection, shared, entries, announced_with(session, connection))
 
