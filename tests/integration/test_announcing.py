@@ -8,14 +8,14 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from sqlmodel import Session
+from sqlmodel import Session, SQLModel
 
 from tests.support.registry import OFF, ON, seed, writer
 from tierwright.migrations import upgrade
 from tierwright.services.announcing import can_announce
 from tierwright.tables import FeatureRegistry, TenantFeatureOverride
 
-OVERRIDES = TenantFeatureOverride.__table__  # type: ignore[attr-defined]  # made by the metaclass
+OVERRIDES = SQLModel.metadata.tables["tenant_feature_override"]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
+from sqlmodel import SQLModel
 
 from tests.support.integrations import offer
 from tests.support.registry import OFF, ON, seed, writer
@@ -20,7 +21,7 @@ from tierwright.services.statements import STATE
 from tierwright.tables import FeatureAuditLog, TenantFeatureOverride
 from tierwright.types import AuditAction, AuditEntity
 
-HISTORY = FeatureAuditLog.__table__  # type: ignore[attr-defined]  # made by the metaclass
+HISTORY = SQLModel.metadata.tables["feature_audit_log"]
 ENDS: dict[str, Callable[[Session], Any]] = {
     "rollback": Session.rollback,
     "close": Session.close,

@@ -50,7 +50,10 @@ def components(
     as_json: options.AsJson = False,
 ) -> None:
     """List the components with what each is for TENANT: available, or locked and by which features."""
-    read: Read = lambda session, decisions, _: resources.components(session, decisions)  # noqa: E731
+
+    def read(session: Session, decisions: Mapping[str, Decision], _tenant_id: str) -> Sequence[Resource]:
+        return resources.components(session, decisions)
+
     _list("components", read, tenant, available, at, (url, schema), as_json)
 
 

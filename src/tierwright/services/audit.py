@@ -56,6 +56,8 @@ class AuditContext:
         session.info[_INFO_KEY] = self
 
 
+#: A context, and what it says by column.
+_Checked = tuple[AuditContext | None, Mapping[str, str | None]]
 #: By whom an entry was recorded, and what it says.
 _Recorded = tuple["Journal", Mapping[str, Any]]
 
@@ -249,12 +251,11 @@ def _said_by(session: Session, context: AuditContext | None) -> Mapping[str, str
     """
     if context is None:
         return {}
-    checked, said = session.info.get(_CHECKED, (None, {}))
-    if checked is not context:
+    checked: _Checked = session.info.get(_CHECKED, (None, {}))
+    if checked[0] is not context:
         entry = _entry(context, AuditEntity.CATALOG, "catalog", AuditAction.UPDATED)
-        said = {name: getattr(entry, name) for name in ("performed_by", *_SAID)}
-        session.info[_CHECKED] = context, said
-    return said  # type: ignore[no-any-return]  # stored above
+        checked = session.info[_CHECKED] = context, {name: getattr(entry, name) for name in ("performed_by", *_SAID)}
+    return checked[1]
 
 
 def _nobody() -> AuditContextMissing:

@@ -245,7 +245,8 @@ class Reader:
 
 def _run(cursor: Any, statement: Compiled, tenant_id: str | None) -> Rows:
     cursor.execute(statement.text, statement.parameters(tenant_id))
-    return cursor.fetchall()  # type: ignore[no-any-return]
+    rows: Rows = cursor.fetchall()
+    return rows
 
 
 def connection_of(attempt: Attempt) -> Any:
